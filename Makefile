@@ -1,0 +1,44 @@
+# Everything a person needs: `make demo` and `make test`. Each makes its own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export MPLBACKEND := Agg
+
+.PHONY: demo test test-fast check docs format clean setup
+
+setup: $(VENV)/.done
+
+# torch first and by itself: this pin takes a CPU build where one is at hand. If a torch is already
+# in the environment (VENV=/path/to/yours), it is left alone.
+$(VENV)/.done: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	touch $@
+
+demo: setup            ## learn a stand-in stream with naive and rwm, and draw what was forgotten
+	$(BIN)/earwitness demo
+
+test: setup            ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: setup       ## without the slow ones
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+check: setup           ## format, lint, types, import layers, public surface, examples in the docs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/test_surface.py tests/test_docs.py -m "not slow"
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+docs: setup            ## reference from the docstrings, into site/
+	$(BIN)/pdoc --docformat google --output-directory site/reference earwitness
+
+clean:
+	rm -rf $(VENV) site .pytest_cache .mypy_cache .ruff_cache .hypothesis

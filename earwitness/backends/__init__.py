@@ -1,0 +1,17 @@
+"""Back ends: frames -> logits and embedding. One file each; the table below is all there is."""
+
+from earwitness.shelf import Shelf
+
+__all__ = ["BACKENDS"]
+
+BACKENDS = Shelf(
+    "earwitness.backends",
+    "back end",
+    {
+        "linear": "linear:Linear",
+        "mlp": "mlp:MLP",
+        "lcnn": "lcnn:LCNN",
+        "resnet": "resnet:ResNet",
+    },
+    helpers=("base", "layers", "pooling"),
+)

@@ -1,0 +1,40 @@
+"""What every back end is: a module from frames to class logits and the embedding before them."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from earwitness.frontends.base import Frames
+
+__all__ = ["BackEnd", "Output"]
+
+
+@dataclass(frozen=True)
+class Output:
+    """``logits`` (batch, classes) in the order of ``CLASSES``; ``embedding`` (batch, dim)."""
+
+    logits: Tensor
+    embedding: Tensor
+
+    @property
+    def score(self) -> Tensor:
+        """(batch,) bonafide logit minus spoof logit: real, higher = more bonafide."""
+        return self.logits[:, 0] - self.logits[:, 1]
+
+
+class BackEnd(nn.Module, ABC):
+    """Base of back ends; ``head`` is the last linear layer and ``dim`` the size of its input."""
+
+    head: nn.Linear
+    dim: int
+    wants_reference: bool = False
+
+    @abstractmethod
+    def embed(self, frames: Frames) -> Tensor:
+        """Frames (batch, feature, frame) to embeddings (batch, dim)."""
+
+    def forward(self, frames: Frames) -> Output:
+        """Frames to logits and embedding."""
+        embedding = self.embed(frames)
+        return Output(self.head(embedding), embedding)

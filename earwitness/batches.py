@@ -1,0 +1,158 @@
+"""From a manifest to batches of equal-length clips (or of vectors), with explicit randomness.
+
+The order of an epoch and every random crop are functions of (seed, task, epoch, position), never
+of what was drawn before: that is what lets a killed run resume to the same bits.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from earwitness import audio
+from earwitness.errors import ProtocolError
+from earwitness.trials import Manifest
+
+__all__ = ["CLASSES", "Batch", "Clips", "epoch_batches", "join_batches", "random_for"]
+
+CLASSES = ("bonafide", "spoof")  # the order of a detector's two logits
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips that go through a detector together.
+
+    ``wave`` (batch, samples), or (batch, dim) where vectors stand in for audio; ``length`` (batch,)
+    valid samples of each row; ``label`` (batch,) index into ``CLASSES``; ``reference`` as ``wave``,
+    for back ends that want one.
+    """
+
+    wave: Tensor
+    length: Tensor
+    label: Tensor
+    ids: tuple[str, ...]
+    reference: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on another device."""
+        moved = {n: getattr(self, n).to(device) for n in ("wave", "length", "label")}
+        return replace(self, **moved)
+
+
+def join_batches(one: Batch, other: Batch) -> Batch:
+    """Two batches as one; the shorter waves are zero-padded at the end."""
+    width = max(one.wave.shape[1], other.wave.shape[1])
+    waves = [torch.nn.functional.pad(b.wave, (0, width - b.wave.shape[1])) for b in (one, other)]
+    return Batch(
+        torch.cat(waves),
+        torch.cat([one.length, other.length]),
+        torch.cat([one.label, other.label]),
+        one.ids + other.ids,
+    )
+
+
+def random_for(*numbers: int) -> np.random.Generator:
+    """A generator that is a function of ``numbers`` alone.
+
+    >>> bool(random_for(1, 2).integers(1000) == random_for(1, 2).integers(1000))
+    True
+    """
+    return np.random.default_rng(np.random.SeedSequence(list(numbers)))
+
+
+def epoch_batches(count: int, batch_size: int, rng: np.random.Generator) -> list[NDArray[np.intp]]:
+    """Shuffle ``count`` positions into batches of nearly equal size, none larger than asked.
+
+    No clip is dropped and no batch is a lonely remainder.
+
+    >>> [len(b) for b in epoch_batches(10, 4, random_for(0))]
+    [4, 3, 3]
+    """
+    return np.array_split(rng.permutation(count), -(-count // batch_size))
+
+
+class Clips:
+    """The audio (or vectors) behind a manifest, cut to one length, read once and kept while it fits.
+
+    Args:
+        manifest: its trials must be labelled bonafide or spoof.
+        seconds: the length of every clip; shorter recordings are repeated.
+        kind: ``"wave"``, or ``"vector"`` for manifests of pre-extracted embeddings.
+        cache_mib: how much decoded audio is kept in memory; the rest is read again when needed.
+    """
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        *,
+        seconds: float = 3.0,
+        kind: Literal["wave", "vector"] = "wave",
+        cache_mib: int = 4096,
+    ):
+        self.manifest = manifest
+        self.samples = round(seconds * audio.SAMPLE_RATE)
+        self.kind = kind
+        self.labels = np.array([_class_index(t.label, t.id, manifest) for t in manifest])
+        self._cache: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        self._room = cache_mib * 2**20
+        if kind == "vector":
+            from earwitness.corpora.vectors import load_vectors
+
+            self._vectors = load_vectors(manifest)
+
+    def __len__(self) -> int:
+        return len(self.manifest)
+
+    def batch(
+        self, positions: Sequence[int] | NDArray[np.intp], rng: np.random.Generator | None = None
+    ) -> Batch:
+        """The clips at ``positions``; with ``rng`` longer ones are cropped at random, else at 0."""
+        trials = [self.manifest.trials[p] for p in positions]
+        rows = np.stack([self._row(int(p), rng) for p in positions])
+        return Batch(
+            torch.from_numpy(rows),
+            torch.full((len(rows),), rows.shape[1], dtype=torch.long),
+            torch.from_numpy(self.labels[np.asarray(positions)]),
+            tuple(t.id for t in trials),
+        )
+
+    def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
+        """One pass in random order."""
+        for positions in epoch_batches(len(self), batch_size, rng):
+            yield self.batch(positions, rng)
+
+    def _row(self, position: int, rng: np.random.Generator | None) -> NDArray[np.float32]:
+        if self.kind == "vector":
+            return self._vectors[position]
+        wave = self._wave(position)
+        spare = len(wave) - self.samples
+        start = int(rng.integers(spare + 1)) if rng is not None and spare > 0 else 0
+        return audio.crop_or_repeat(wave, self.samples, start=start)
+
+    def _wave(self, position: int) -> NDArray[np.float32]:
+        if position in self._cache:
+            self._cache.move_to_end(position)
+            return self._cache[position]
+        wave = audio.read(self.manifest.path(self.manifest.trials[position])).wave
+        self._room -= wave.nbytes
+        while self._room < 0 and self._cache:
+            self._room += self._cache.popitem(last=False)[1].nbytes
+        self._cache[position] = wave
+        return wave
+
+
+def _class_index(label: str, id_: str, manifest: Manifest) -> int:
+    if label not in CLASSES:
+        raise ProtocolError(
+            f"manifest {manifest.name!r}: trial {id_!r} is labelled {label!r}; "
+            f"learning needs {' or '.join(CLASSES)}."
+        )
+    return CLASSES.index(label)

@@ -1,0 +1,226 @@
+"""The command line: verbs, each a thin caller of one public function.
+
+Exit codes: 0 done; 1 the data or the run failed; 2 wrong usage. Heavy libraries are imported inside
+the commands that need them, so that ``earwitness --help`` is quick.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from earwitness.errors import EarwitnessError, SettingsError
+
+__all__ = ["app", "main"]
+
+_INTERRUPTED = 130  # what typer makes of Ctrl-C
+
+app = typer.Typer(
+    help="Hear, remember, testify: speech deepfake detectors that keep learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Entry point: runs the app and turns deliberate errors into one message and an exit code."""
+    try:
+        app()
+    except EarwitnessError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if error.name not in ("torch", "safetensors"):
+            raise
+        typer.echo(
+            f"error: this command needs {error.name}; run: pip install 'earwitness[torch]'",
+            err=True,
+        )
+        sys.exit(1)
+    except SystemExit as stop:
+        if stop.code != _INTERRUPTED:
+            raise
+        typer.echo("interrupted; the same command goes on from here.", err=True)
+        sys.exit(1)
+
+
+@app.command()
+def run(
+    experiment: Annotated[Path, typer.Argument(help="experiment file (TOML)")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<name>]")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
+) -> None:
+    """Learn a stream with one or more strategies; the same command resumes."""
+    from earwitness.experiment import Experiment
+    from earwitness.running import run as run_experiment
+
+    plan = Experiment.read(experiment, overrides or [])
+    folder = out or Path("runs") / plan.name
+    with _progress(plan) as on_step:
+        run_experiment(plan, folder, workers=workers, on_step=on_step)
+    typer.echo(f"done: {folder}\nnext: earwitness report {folder}")
+
+
+@app.command()
+def report(
+    runs: Annotated[list[Path], typer.Argument(help="run folder(s), side by side")],
+    out: Annotated[Path | None, typer.Option(help="where to write [default: the run]")] = None,
+) -> None:
+    """Write report.html (opens offline), and the same as JSON, CSV and PNG."""
+    from earwitness.report import write
+    from earwitness.runs import RunFolder
+
+    for path in write([RunFolder(folder) for folder in runs], out):
+        typer.echo(path)
+
+
+@app.command()
+def score(
+    files: Annotated[list[Path], typer.Argument(help="recordings")],
+    detector: Annotated[Path, typer.Option("--detector", "-d", help="folder of a saved detector")],
+    csv: Annotated[Path | None, typer.Option(help="also write file_name,score,label here")] = None,
+    window: Annotated[float | None, typer.Option(help="seconds scored at a time")] = None,
+    hop: Annotated[float | None, typer.Option(help="seconds between windows")] = None,
+    skip_bad: Annotated[bool, typer.Option(help="count unusable files instead of failing")] = False,
+) -> None:
+    """Is this file real? Scores whole recordings; higher = more bonafide."""
+    from earwitness.detector import Detector, Windows
+    from earwitness.verdict import explain_worth, score_table
+
+    loaded = Detector.load(detector)
+    own = loaded.windows
+    policy = Windows(window or own.seconds, hop or min(own.hop, window or own.hop))
+    outcomes = score_table(loaded, files, policy, typer.echo)
+    typer.echo(explain_worth(loaded))
+    if csv is not None:
+        outcomes.write(loaded, policy, csv)
+    if outcomes.failed and not skip_bad:
+        typer.echo(f"error: {len(outcomes.failed)} of {len(files)} file(s) not scored.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def metrics(
+    scores: Annotated[Path, typer.Argument(help="score file: file_name,score,label (CSV or TSV)")],
+    manifest: Annotated[Path | None, typer.Option(help="take labels and speakers from here")] = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    intervals: Annotated[bool, typer.Option(help="bootstrap intervals")] = True,
+    draws: Annotated[int, typer.Option(min=1, help="bootstrap draws")] = 1000,
+) -> None:
+    """EER, minDCF, AUC of a score file; needs no torch."""
+    from json import dumps
+
+    from earwitness.evaluation import evaluate
+    from earwitness.scores import Scores
+    from earwitness.trials import Manifest
+
+    judged = evaluate(
+        Scores.read(scores),
+        Manifest.read(manifest) if manifest else None,
+        intervals=intervals,
+        draws=draws,
+    )
+    typer.echo(dumps(judged.to_dict(), indent=2) if json else str(judged))
+    for warning in judged.warnings:
+        typer.echo(f"warning: {warning}", err=True)
+
+
+@app.command()
+def manifest(
+    corpus: Annotated[str, typer.Argument(help="a corpus reader, see `earwitness list corpora`")],
+    root: Annotated[Path, typer.Argument(help="where the corpus lies")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="TSV or CSV to write")],
+) -> None:
+    """Read a corpus and write its trials as one manifest file."""
+    from earwitness import corpora
+    from earwitness.trials import join_manifests
+
+    parts = corpora.read(corpus, root)
+    whole = join_manifests(corpus, parts.values())
+    whole.write(out)
+    for name, part in parts.items():
+        typer.echo(f"{name}: {len(part)} trials {part.counts()}")
+    typer.echo(f"wrote {out}")
+
+
+@app.command(name="list")
+def list_components(
+    shelf: Annotated[
+        str | None, typer.Argument(help="corpora, frontends, backends, strategies or metrics")
+    ] = None,
+) -> None:
+    """List the components of a shelf, or of all of them."""
+    from earwitness.doctor import describe_shelf, shelves
+
+    if shelf is not None and shelf not in shelves():
+        raise SettingsError(f"no shelf is called {shelf!r}; choose from {', '.join(shelves())}.")
+    for name in [shelf] if shelf else shelves():
+        typer.echo(f"{name}:")
+        for component, line in describe_shelf(name):
+            typer.echo(f"  {component:16} {line}")
+
+
+@app.command()
+def doctor() -> None:
+    """Say what works on this machine, and what to do about the rest."""
+    from earwitness.doctor import examine
+
+    findings = examine()
+    for finding in findings:
+        typer.echo(str(finding))
+    if any(finding.is_broken for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder for corpus, runs and report")] = Path("runs/demo"),
+    quick: Annotated[bool, typer.Option(help="a tiny stream, for a look in seconds")] = False,
+) -> None:
+    """Make a stand-in stream, learn it with naive and rwm, and draw what was forgotten."""
+    from earwitness.demo import run_demo
+
+    run_demo(out, quick=quick, say=typer.echo, progress=_progress)
+
+
+@app.callback(invoke_without_command=True)
+def version(
+    context: typer.Context,
+    show: Annotated[bool, typer.Option("--version", help="print the version")] = False,
+) -> None:
+    """Hear, remember, testify: speech deepfake detectors that keep learning."""
+    if show:
+        import earwitness
+
+        typer.echo(earwitness.__version__)
+        raise typer.Exit
+
+
+@contextmanager
+def _progress(plan: Any) -> Iterator[Any]:
+    """A bar a run: which task, which step, the loss. Quiet when nobody watches."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+    with Progress(
+        *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
+    ) as bars:
+        rows: dict[tuple[str, int], Any] = {}
+
+        def on_step(label: str, seed: int, record: dict[str, Any]) -> None:
+            if (label, seed) not in rows:
+                rows[label, seed] = bars.add_task(f"{label} seed {seed}", total=None, told="")
+            told = f"{record['task']}  step {record['step']}  loss {record['loss']:.3f}"
+            bars.update(rows[label, seed], advance=1, told=told)
+
+        yield on_step

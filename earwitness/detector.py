@@ -1,0 +1,233 @@
+"""A detector: one front end and one back end; wave in, score and embedding out.
+
+On disk it is a folder: ``weights.safetensors`` and ``card.json``, which says how to build it, what
+it was trained on, how it scores, and what the weights' digest is. No code is ever loaded.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+import earwitness
+from earwitness import audio
+from earwitness.backends import BACKENDS
+from earwitness.backends.base import Output
+from earwitness.batches import CLASSES
+from earwitness.errors import CheckpointError, SettingsError
+from earwitness.files import digest, write_atomically, write_json
+from earwitness.frontends import FRONTENDS
+
+__all__ = ["ClipScore", "Detector", "Windows"]
+
+_FORMAT = "earwitness-detector"
+_CARD_KEYS = ("format", "format_version", "front_end", "back_end", "sample_rate", "weights_sha256")
+
+
+@dataclass(frozen=True)
+class Windows:
+    """How a whole recording is covered: windows of ``seconds`` every ``hop`` seconds.
+
+    The last window ends with the recording; a recording shorter than a window is repeated.
+    """
+
+    seconds: float = 3.0
+    hop: float = 1.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.hop <= self.seconds:
+            raise SettingsError(
+                f"windows of {self.seconds} s every {self.hop} s leave gaps or stand still; "
+                "expected 0 < hop <= seconds."
+            )
+
+
+@dataclass(frozen=True)
+class ClipScore:
+    """Scores of one recording: each window's, their ``mean``, and the ``worst`` (lowest)."""
+
+    mean: float
+    worst: float
+    starts: tuple[float, ...]  # seconds
+    windows: tuple[float, ...]
+
+
+class Detector(nn.Module):
+    """A countermeasure. Build with ``Detector.build``, load with ``Detector.load``.
+
+    >>> detector = Detector.build("logmel", "linear", seed=0)
+    >>> detector(torch.randn(2, 16000)).score.shape
+    torch.Size([2])
+    """
+
+    def __init__(
+        self,
+        front_end: Mapping[str, Any],
+        back_end: Mapping[str, Any],
+        *,
+        windows: Windows | None = None,
+        card: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.settings = {"front_end": dict(front_end), "back_end": dict(back_end)}
+        self.front_end = FRONTENDS.build(**self.settings["front_end"])
+        self.back_end = BACKENDS.build(**self.settings["back_end"], features=self.front_end.features)
+        self.windows = windows or Windows()
+        self.card = dict(card or {})
+
+    @classmethod
+    def build(
+        cls,
+        front_end: str | Mapping[str, Any] = "logmel",
+        back_end: str | Mapping[str, Any] = "resnet",
+        *,
+        seed: int = 0,
+        windows: Windows | None = None,
+    ) -> "Detector":
+        """A new detector with random weights; names, or mappings with ``name`` and settings.
+
+        The weights are a function of ``seed``; the caller's random state is left alone.
+
+        Raises:
+            SettingsError: an unknown component or setting.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(_named(front_end), _named(back_end), windows=windows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.parameters()).device
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and bits of the weights: two detectors that score alike share it."""
+        import hashlib
+
+        total = hashlib.sha256()
+        for name, value in self.state_dict().items():
+            total.update(name.encode())
+            total.update(value.detach().cpu().contiguous().numpy().tobytes())
+        return total.hexdigest()
+
+    def forward(self, wave: Tensor, length: Tensor | None = None) -> Output:
+        """Waves (batch, samples) with valid ``length`` (batch,) to logits, embedding, score."""
+        if length is None:
+            length = torch.full((len(wave),), wave.shape[1], dtype=torch.long, device=wave.device)
+        return self.back_end(self.front_end(wave, length))
+
+    def score(self, recording: str | Path | Any, *, windows: Windows | None = None) -> ClipScore:
+        """Score a whole recording (a path, or a mono wave at 16 kHz) in overlapping windows.
+
+        Raises:
+            AudioError: the file cannot be used; the message says why.
+        """
+        wave = audio.read(recording).wave if isinstance(recording, str | Path) else recording
+        policy = windows or self.windows
+        window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
+        starts = audio.windows(len(wave), window, hop)
+        scores = [
+            s
+            for first in range(0, len(starts), 64)  # bounded memory for recordings of any length
+            for s in self._score_windows(wave, starts[first : first + 64], window)
+        ]
+        seconds = tuple(s / audio.SAMPLE_RATE for s in starts)
+        return ClipScore(sum(scores) / len(scores), min(scores), seconds, tuple(scores))
+
+    @torch.no_grad()
+    def _score_windows(self, wave: Any, starts: list[int], window: int) -> list[float]:
+        rows = [audio.crop_or_repeat(wave, window, start=start) for start in starts]
+        was_training = self.training
+        self.eval()
+        stacked = torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in rows])
+        scores = self(stacked.to(self.device)).score.double().tolist()
+        self.train(was_training)
+        return scores
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``weights.safetensors`` and ``card.json`` into a folder, each atomically."""
+        folder = Path(folder)
+        weights = {n: v.detach().cpu().contiguous() for n, v in self.state_dict().items()}
+        path = folder / "weights.safetensors"
+        write_atomically(path, lambda temporary: save_file(weights, temporary))
+        write_json(
+            folder / "card.json",
+            {
+                "format": _FORMAT,
+                "format_version": 1,
+                "version": earwitness.__version__,
+                **self.settings,
+                "windows": {"seconds": self.windows.seconds, "hop": self.windows.hop},
+                "sample_rate": audio.SAMPLE_RATE,
+                "classes": list(CLASSES),
+                "orientation": "score = bonafide logit - spoof logit; higher = more bonafide",
+                "weights_sha256": digest(path),
+                **{k: v for k, v in self.card.items() if k not in _CARD_KEYS},
+            },
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Detector":
+        """Read a detector that ``save`` wrote, in evaluation mode.
+
+        Raises:
+            CheckpointError: absent, truncated, corrupted, foreign, or of another version.
+        """
+        folder = Path(folder)
+        card = _read_card(folder)
+        path = folder / "weights.safetensors"
+        if not path.is_file():
+            raise CheckpointError(f"{path}: no such file; a detector has card.json and weights.")
+        found = digest(path)
+        if found != card["weights_sha256"]:
+            raise CheckpointError(
+                f"{path}: the weights are corrupted or belong to another card "
+                f"(SHA-256 {found[:12]}…, the card says {card['weights_sha256'][:12]}…)."
+            )
+        extra = {k: v for k, v in card.items() if k not in _CARD_KEYS}
+        try:
+            detector = cls(
+                card["front_end"], card["back_end"], windows=Windows(**card["windows"]), card=extra
+            )
+            detector.load_state_dict(load_file(path))
+        except (SafetensorError, RuntimeError, SettingsError, TypeError, KeyError) as error:
+            raise CheckpointError(
+                f"{folder}: card and weights don't make a detector ({error})."
+            ) from None
+        return detector.eval()
+
+
+def _named(component: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    if isinstance(component, str):
+        return {"name": component}
+    if "name" not in component:
+        raise SettingsError(f"a component needs a name; found only {sorted(component)}.")
+    return component
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    path = folder / "card.json"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: no card.json; expected a folder written by Detector.save or `earwitness run`."
+        )
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not JSON ({error}).") from None
+    if not isinstance(card, dict) or card.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not the card of an earwitness detector.")
+    missing = [key for key in (*_CARD_KEYS, "windows") if key not in card]
+    if missing or card["format_version"] != 1 or card["sample_rate"] != audio.SAMPLE_RATE:
+        raise CheckpointError(
+            f"{path}: expected format version 1 at {audio.SAMPLE_RATE} Hz, found version "
+            f"{card.get('format_version')} at {card.get('sample_rate')} Hz, missing {missing}."
+        )
+    return card

@@ -1,0 +1,204 @@
+"""An experiment file: TOML in, a run folder out; strategies x seeds, resumable run by run.
+
+::
+
+    name = "speech-domains"
+    seeds = [0, 1]
+
+    [stream]                       # where trials come from and how they become tasks
+    corpus = "manifest"            # a name from the corpora shelf
+    root = "../data/corpus"        # relative to this file
+    by = "domain"
+    order = ["first", "second"]
+    reader = { columns = { attack = "generator" } }   # the reader's own settings
+
+    [detector]
+    front_end = { name = "logmel", bands = 64 }
+    back_end = { name = "resnet", width = 8 }
+    windows = { seconds = 3.0, hop = 1.5 }
+
+    [training]                     # earwitness.training.Training
+    epochs = 10
+
+    [strategies.rwm]               # a label; the strategy's name is the label unless given
+    alpha = 0.1
+    training = { learning_rate = 0.01 }               # for this strategy only
+
+    [evaluation]
+    splits = ["dev", "test"]
+
+Names come from the shelves and settings from the constructors' signatures; unknown keys are refused
+with the nearest valid one. Nothing is inherited and nothing in the file is executed. On the command
+line, ``section.key=value`` replaces a value.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from earwitness.detector import Windows
+from earwitness.errors import SettingsError, nearest
+from earwitness.shelf import bind_settings
+from earwitness.strategies import STRATEGIES
+from earwitness.streams import Stream
+from earwitness.training import Training
+from earwitness.trials import Manifest, join_manifests
+
+__all__ = ["Experiment"]
+
+_SECTIONS = (
+    *("name", "note", "selection", "stand_in", "seeds"),
+    *("stream", "detector", "training", "strategies", "evaluation"),
+)
+_STREAM = ("corpus", "root", "by", "order", "dev_split", "test_split", "reader")
+_DETECTOR = ("front_end", "back_end", "windows")
+_EVALUATION = ("splits", "untrained")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A read and checked experiment; ``settings`` is the whole file, resolved.
+
+    >>> experiment = Experiment.from_settings({"name": "toy", "stream": {"root": "toy"}})
+    >>> experiment.labels, experiment.seeds
+    (['naive'], [0])
+    """
+
+    name: str
+    settings: dict[str, Any] = field(repr=False)
+    folder: Path = Path()
+
+    @classmethod
+    def read(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Experiment":
+        """Read a TOML file and apply ``section.key=value`` overrides.
+
+        Raises:
+            SettingsError: not TOML, an unknown key (with the nearest), or a value that doesn't fit.
+        """
+        path = Path(path)
+        try:
+            settings = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise SettingsError(f"{path}: no such experiment file.") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+            raise SettingsError(f"{path}: not a TOML file ({error}).") from None
+        for override in overrides:
+            _override(settings, override)
+        settings.setdefault("name", path.stem)
+        try:
+            return cls.from_settings(settings, folder=path.parent)
+        except SettingsError as error:
+            raise SettingsError(f"{path}: {error}") from None
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any], *, folder: str | Path = ".") -> "Experiment":
+        """Check settings given as a mapping."""
+        resolved = deepcopy(dict(settings))
+        _refuse_unknown(resolved, _SECTIONS, "the experiment")
+        for section, known in (
+            ("stream", _STREAM),
+            ("detector", _DETECTOR),
+            ("evaluation", _EVALUATION),
+        ):
+            _refuse_unknown(resolved.setdefault(section, {}), known, f"[{section}]")
+        resolved.setdefault("seeds", [0])
+        resolved.setdefault("strategies", {"naive": {}})
+        resolved.setdefault("training", {})
+        experiment = cls(str(resolved.get("name", "experiment")), resolved, Path(folder))
+        experiment._check()
+        return experiment
+
+    def _check(self) -> None:
+        """Build everything that needs no data, so that a typo fails before the first step."""
+        for label in self.labels:
+            self.strategy(label)
+            self.training(label)
+        bind_settings(Windows, self.settings["detector"].get("windows", {}), "windows")
+        seeds = self.settings["seeds"]
+        if not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
+            raise SettingsError(f"seeds is {seeds!r}, expected a list of whole numbers from 0.")
+        wrong = [s for s in self.splits if s not in ("dev", "test")]
+        if wrong:
+            raise SettingsError(f"[evaluation] splits has {wrong[0]!r}; choose from dev, test.")
+
+    @property
+    def labels(self) -> list[str]:
+        """The strategies' labels in order."""
+        return list(self.settings["strategies"])
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds in order."""
+        return list(self.settings["seeds"])
+
+    @property
+    def splits(self) -> list[str]:
+        """The splits that are scored after each task."""
+        return list(self.settings["evaluation"].get("splits", ["dev", "test"]))
+
+    def strategy(self, label: str) -> Any:
+        """A new strategy."""
+        settings = dict(self.settings["strategies"][label])
+        settings.pop("training", None)
+        return STRATEGIES.build(settings.pop("name", label), **settings)
+
+    def training(self, label: str) -> Training:
+        """The training settings for a label: the common ones and its own."""
+        own = self.settings["strategies"][label].get("training", {})
+        merged = {**self.settings["training"], **own}
+        return Training(**bind_settings(Training, merged, "training"))
+
+    def windows(self) -> Windows:
+        """The window policy for scoring."""
+        return Windows(**self.settings["detector"].get("windows", {}))
+
+    def stream(self) -> Stream:
+        """Read the corpus and cut it into tasks; every audio file is checked to be there."""
+        from earwitness import corpora
+
+        stream = self.settings["stream"]
+        root = self.folder / stream.get("root", ".")
+        parts = corpora.read(stream.get("corpus", "manifest"), root, **stream.get("reader", {}))
+        manifest = join_manifests(self.name, parts.values()) if len(parts) > 1 else _only(parts)
+        manifest.require_files()
+        return Stream.by(
+            manifest,
+            stream.get("by", "domain"),
+            order=stream.get("order"),
+            dev_split=stream.get("dev_split", "dev"),
+            test_split=stream.get("test_split", "test"),
+        )
+
+
+def _only(parts: Mapping[str, Manifest]) -> Manifest:
+    (manifest,) = parts.values()
+    return manifest
+
+
+def _override(settings: dict[str, Any], text: str) -> None:
+    """Set ``a.b.c=value``; the value is TOML, or a plain word."""
+    where, sign, value = text.partition("=")
+    if not sign or not where.strip():
+        raise SettingsError(f"{text!r} is not an override; expected section.key=value.")
+    *tables, key = where.strip().split(".")
+    for table in tables:
+        settings = settings.setdefault(table, {})
+        if not isinstance(settings, dict):
+            raise SettingsError(f"{text!r}: {table!r} is a value, not a section.")
+    try:
+        settings[key] = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        settings[key] = value.strip()
+
+
+def _refuse_unknown(table: Any, known: tuple[str, ...], where: str) -> None:
+    if not isinstance(table, dict):
+        raise SettingsError(f"{where} is {table!r}, expected a section.")
+    for key in table:
+        if key not in known:
+            raise SettingsError(
+                f"{where} has no key {key!r}{nearest(key, known)} It takes: {', '.join(known)}."
+            )

@@ -1,0 +1,17 @@
+"""Front ends: wave -> frames. One file each; the table below is all there is."""
+
+from earwitness.shelf import Shelf
+
+__all__ = ["FRONTENDS"]
+
+FRONTENDS = Shelf(
+    "earwitness.frontends",
+    "front end",
+    {
+        "raw": "raw:Raw",
+        "logmel": "logmel:LogMel",
+        "lfcc": "lfcc:LFCC",
+        "vectors": "vectors:Vectors",
+    },
+    helpers=("base", "spectra"),
+)

@@ -1,0 +1,53 @@
+"""What every front end is: a module from waves to frames that never looks across clips."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["Frames", "FrontEnd", "masked_mean", "time_mask"]
+
+
+@dataclass(frozen=True)
+class Frames:
+    """``values`` (batch, feature, frame), zero after each clip's ``length`` (batch,) frames."""
+
+    values: Tensor
+    length: Tensor
+
+
+class FrontEnd(nn.Module, ABC):
+    """Base of front ends.
+
+    Attributes:
+        features: size of a frame.
+        min_samples: the shortest wave that gives one frame.
+        eats: ``"wave"``, or ``"vector"`` for pre-extracted embeddings.
+    """
+
+    features: int
+    min_samples: int = 1
+    eats: ClassVar[str] = "wave"
+
+    @abstractmethod
+    def forward(self, wave: Tensor, length: Tensor) -> Frames:
+        """Waves (batch, samples) with valid ``length`` (batch,) to frames."""
+
+
+def time_mask(length: Tensor, frames: int) -> Tensor:
+    """True where a frame belongs to its clip: (batch, frames).
+
+    >>> time_mask(torch.tensor([2]), 3)
+    tensor([[ True,  True, False]])
+    """
+    return torch.arange(frames, device=length.device) < length[:, None]
+
+
+def masked_mean(values: Tensor, length: Tensor) -> Tensor:
+    """Mean over each clip's own frames: (batch, feature, frame) -> (batch, feature).
+
+    Values after ``length`` must be zero, as in ``Frames``.
+    """
+    return values.sum(-1) / length[:, None].to(values.dtype)

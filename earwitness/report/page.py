@@ -1,0 +1,61 @@
+"""The report as one HTML file that opens anywhere, without a network."""
+
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from earwitness.report.collect import runs_of
+from earwitness.report.pictures import draw_detail, draw_overview, inline
+from earwitness.report.result import Report, StrategyResult
+from earwitness.report.words import MEASURES, METRICS, best_of, number, percent, plus_minus, rated
+from earwitness.runs import RunFolder
+
+__all__ = ["render"]
+
+
+def render(report: Report, folders: Sequence[RunFolder]) -> str:
+    """The whole page; ``folders`` are those the report was built from.
+
+    Words from the run folder are escaped, whatever they hold. The same folders give the same page.
+    """
+    drawn = draw_overview(report)
+    for label, runs in runs_of(folders).items():
+        drawn |= draw_detail(label, runs[0], report.split)
+    template = _environment().from_string(
+        files("earwitness.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    )
+    return template.render(
+        report=report,
+        pictures={name: Markup(inline(name, figure)) for name, figure in drawn.items()},
+        measures={key: MEASURES[key] for key in MEASURES if _is_shown(key, report.strategies)},
+        metrics=METRICS,
+        best=best_of(report.strategies),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "percent": percent,
+        "number": number,
+        "plus_minus": plus_minus,
+        "rated": rated,
+        "spelled": _spelled,
+    }
+    return environment
+
+
+def _is_shown(key: str, strategies: Sequence[StrategyResult]) -> bool:
+    """Whether any strategy has this summary: forward transfer, say, needs an untrained model."""
+    return any(key in one.summaries for one in strategies)
+
+
+def _spelled(value: Any) -> str:
+    """A settings value as text; nested ones as indented JSON."""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

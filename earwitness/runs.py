@@ -1,0 +1,140 @@
+"""The run folder: where an experiment puts its files, and how to read them again.
+
+::
+
+    RUN/
+      experiment.toml            the experiment as resolved, defaults written out
+      provenance.json            versions, commit, machine, manifest fingerprints, seeds
+      <label>/seed-<n>/          one strategy, one seed
+        settings.json            what the two names mean in full
+        steps.jsonl              one line a step:  task, epoch, step, loss
+        action.jsonl             one line a protected layer and logged step: proof of action
+        seconds.jsonl            wall-clock time of each task (the only file that differs when repeated)
+        storage/<i>.json         what the strategy keeps after task i: bytes, clips, keeps_audio
+        scores/<split>/<i>-<task learned last>/<j>-<task judged>.csv
+        checkpoint.safetensors   where learning stands
+        detector/                the detector after the last task
+        done.json                written last: a run with this file is complete
+
+Every number of a report is computed from these score files.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from earwitness.errors import RunError
+from earwitness.scores import Scores
+
+__all__ = ["Run", "RunFolder"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One strategy with one seed inside a run folder."""
+
+    path: Path
+    label: str
+    seed: int
+    tasks: tuple[str, ...]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every task was learned and judged."""
+        return (self.path / "done.json").is_file()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Strategy, detector and training settings of this run."""
+        return _read_json(self.path / "settings.json")
+
+    def score_file(self, after: int, on: int, split: str = "test") -> Path:
+        """Scores on task ``on`` after learning task ``after`` (both from 0; -1 = untrained)."""
+        learned = self.tasks[after] if after >= 0 else "untrained"
+        folder = self.path / "scores" / split / f"{after + 1}-{learned}"
+        return folder / f"{on + 1}-{self.tasks[on]}.csv"
+
+    def scores(self, after: int, on: int, split: str = "test") -> Scores:
+        """Read one score file."""
+        return Scores.read(self.score_file(after, on, split))
+
+    def steps(self) -> list[dict[str, Any]]:
+        """The training log, one record a step."""
+        return list(_read_lines(self.path / "steps.jsonl"))
+
+    def storage(self) -> list[dict[str, Any]]:
+        """What the strategy kept after each task: ``bytes``, ``clips``, ``keeps_audio``."""
+        files = [self.path / "storage" / f"{i + 1}.json" for i in range(len(self.tasks))]
+        return [_read_json(file) for file in files if file.is_file()]
+
+    def seconds(self) -> dict[str, float]:
+        """Wall-clock seconds of each task, judging included; the last word where one was resumed."""
+        return {r["task"]: r["seconds"] for r in _read_lines(self.path / "seconds.jsonl")}
+
+    def action(self) -> list[dict[str, Any]]:
+        """Proof of action: one record a protected layer and logged step; empty for most strategies.
+
+        Keys: ``task, step, layer, gradient_ratio`` (norm of GR over norm of G), ``old_input_ratio``
+        (norm of P r_old over norm of r_old), ``beta`` (null for OWM), ``rank_energy`` (1 - tr P / d:
+        the share of directions that are protected).
+        """
+        return list(_read_lines(self.path / "action.jsonl"))
+
+
+class RunFolder:
+    """All runs of one experiment.
+
+    Raises:
+        RunError: the folder is not a run folder, or holds no finished run.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not (self.path / "provenance.json").is_file():
+            raise RunError(
+                f"{self.path} is not a run folder (no provenance.json in it); "
+                "expected a folder that `earwitness run` wrote."
+            )
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Versions, commit, fingerprints, seeds; ``tasks`` has the task names in order."""
+        return _read_json(self.path / "provenance.json")
+
+    @property
+    def name(self) -> str:
+        """The experiment's name."""
+        return str(self.provenance.get("name", self.path.name))
+
+    def runs(self, *, done: bool = True) -> list[Run]:
+        """The runs, in the experiment's order of strategies and seeds; finished ones by default."""
+        provenance = self.provenance
+        tasks = tuple(provenance["tasks"])
+        runs = [
+            Run(self.path / label / f"seed-{seed}", label, seed, tasks)
+            for label in provenance["strategies"]
+            for seed in provenance["seeds"]
+        ]
+        return [run for run in runs if run.is_done or not done]
+
+    def finished(self) -> list[Run]:
+        """The finished runs; an error when there is none."""
+        runs = self.runs()
+        if not runs:
+            raise RunError(f"{self.path}: no finished run; call `earwitness run` again to resume.")
+        return runs
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunError(f"{path}: cannot be read as JSON ({error}).") from None
+
+
+def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        with open(path, encoding="utf-8") as lines:
+            yield from (json.loads(line) for line in lines)

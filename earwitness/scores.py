@@ -1,0 +1,179 @@
+"""Scores: trial id -> real number, higher = more bonafide. The only orientation there is.
+
+A score file is CSV or TSV: ``file_name,score,label`` with or without a header. Labels in a score
+file are optional for joining with a manifest and needed for metrics without one.
+"""
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.errors import ProtocolError
+from earwitness.files import write_json, write_text
+from earwitness.trials import Manifest, read_label
+
+__all__ = ["Scores"]
+
+_ID_NAMES = {"file_name", "filename", "file", "id", "utt", "trial", "path"}
+
+
+class Scores:
+    """Scores of trials, in order, with labels where they are known.
+
+    >>> scores = Scores(["a", "b"], [1.5, -0.5], ["bonafide", "spoof"])
+    >>> scores.bonafide, scores.spoof
+    (array([1.5]), array([-0.5]))
+
+    Raises:
+        ProtocolError: duplicate ids, NaN or infinite scores, lengths that differ.
+    """
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        values: Iterable[float],
+        labels: Iterable[str] | None = None,
+        *,
+        provenance: Mapping[str, Any] | None = None,
+        source: str = "scores",
+    ):
+        self.ids = list(ids)
+        self.values = np.asarray(list(values), dtype=np.float64)
+        self.labels = list(labels) if labels is not None else ["unknown"] * len(self.ids)
+        self.provenance = dict(provenance or {})
+        self.source = source
+        if not len(self.ids) == len(self.values) == len(self.labels):
+            raise ProtocolError(
+                f"{source}: {len(self.ids)} ids, {len(self.values)} scores and "
+                f"{len(self.labels)} labels; expected equally many."
+            )
+        repeated = [i for i, n in Counter(self.ids).items() if n > 1]
+        if repeated:
+            raise ProtocolError(
+                f"{source}: {len(repeated)} duplicate id(s), first {repeated[0]!r}; "
+                "every trial is scored once."
+            )
+        wrong = np.flatnonzero(~np.isfinite(self.values))
+        if len(wrong):
+            raise ProtocolError(
+                f"{source}: {len(wrong)} score(s) are NaN or infinite, "
+                f"first {self.values[wrong[0]]} (id {self.ids[wrong[0]]!r}); scores are real numbers."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def bonafide(self) -> NDArray[np.float64]:
+        """Scores of the bonafide trials."""
+        return self._of("bonafide")
+
+    @property
+    def spoof(self) -> NDArray[np.float64]:
+        """Scores of the spoof trials."""
+        return self._of("spoof")
+
+    def _of(self, label: str) -> NDArray[np.float64]:
+        return self.values[np.array([one == label for one in self.labels], dtype=bool)]
+
+    def join(self, manifest: Manifest) -> "Scores":
+        """These scores in the manifest's order with the manifest's labels.
+
+        Raises:
+            ProtocolError: trials without a score or scores without a trial, with counts and ids.
+        """
+        value_of = dict(zip(self.ids, self.values, strict=True))
+        missing = [t.id for t in manifest if t.id not in value_of]
+        extra = sorted(set(self.ids) - {t.id for t in manifest})
+        if missing or extra:
+            raise ProtocolError(
+                f"{self.source} and manifest {manifest.name!r} do not hold the same trials: "
+                f"{len(missing)} without a score{_first(missing)}, "
+                f"{len(extra)} scored but not in the manifest{_first(extra)}."
+            )
+        return Scores(
+            [t.id for t in manifest],
+            [value_of[t.id] for t in manifest],
+            [t.label for t in manifest],
+            provenance=self.provenance,
+            source=self.source,
+        )
+
+    def write(self, path: str | Path) -> None:
+        """Write ``file_name,score,label``; provenance goes to a side file ``<path>.json``.
+
+        Floats are written with all their digits, so reading gives the same bits back.
+        """
+        path = Path(path)
+        out = io.StringIO()
+        writer = csv.writer(out, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
+        writer.writerow(["file_name", "score", "label"])
+        writer.writerows(
+            [i, repr(float(v)), label]
+            for i, v, label in zip(self.ids, self.values, self.labels, strict=True)
+        )
+        write_text(path, out.getvalue())
+        if self.provenance:
+            write_json(path.with_name(path.name + ".json"), self.provenance)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Scores":
+        """Read ``file_name,score[,label]`` as CSV or TSV, with or without a header line.
+
+        Raises:
+            ProtocolError: with the line and what was expected there.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except FileNotFoundError:
+            raise ProtocolError(f"{path}: no such file.") from None
+        except (UnicodeDecodeError, IsADirectoryError) as error:
+            raise ProtocolError(f"{path}: not a text file ({error}).") from None
+        lines = text.splitlines()
+        if not any(line.strip() for line in lines):
+            raise ProtocolError(f"{path}: the file is empty; lines file_name,score,label expected.")
+        delimiter = "\t" if "\t" in lines[0] else ","
+        rows = [(n, row) for n, row in enumerate(csv.reader(lines, delimiter=delimiter), 1) if row]
+        order, rows = _column_order(rows, path)
+        parsed = [_parse(row, order, path, number) for number, row in rows]
+        ids, values, labels = zip(*parsed, strict=True) if parsed else ((), (), ())
+        return cls(ids, values, labels, source=str(path))
+
+
+def _first(ids: list[str]) -> str:
+    return f" (first {ids[0]!r})" if ids else ""
+
+
+def _column_order(
+    rows: list[tuple[int, list[str]]], path: Path
+) -> tuple[dict[str, int], list[tuple[int, list[str]]]]:
+    """Where id, score and label stand: from the header if there is one, else 0, 1, 2."""
+    first = [cell.strip().lower() for cell in rows[0][1]]
+    if "score" not in first:
+        return {"id": 0, "score": 1, "label": 2}, rows
+    ids = [i for i, name in enumerate(first) if name in _ID_NAMES]
+    if not ids:
+        raise ProtocolError(
+            f"{path}, line 1: the header has no id column; expected file_name, found {first}."
+        )
+    order = {"id": ids[0], "score": first.index("score")}
+    if "label" in first:
+        order["label"] = first.index("label")
+    return order, rows[1:]
+
+
+def _parse(row: list[str], order: dict[str, int], path: Path, number: int) -> tuple[str, float, str]:
+    try:
+        label = row[order["label"]] if len(row) > order.get("label", len(row)) else "unknown"
+        return row[order["id"]].strip(), float(row[order["score"]]), read_label(label)
+    except (IndexError, ValueError) as error:
+        raise ProtocolError(
+            f"{path}, line {number}: expected file_name,score,label, found {row} ({error})"
+        ) from None

@@ -1,0 +1,151 @@
+"""Detector x manifest -> scores: whole recordings, in overlapping windows, with provenance.
+
+A score is the mean over a recording's windows. Nobody is scored on the first seconds only, and a
+file that cannot be read is an error, or counted and named when the caller asked for that.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import earwitness
+from earwitness import audio
+from earwitness.detector import ClipScore, Detector, Windows
+from earwitness.errors import AudioError, RunError
+from earwitness.scores import Scores
+from earwitness.trials import Manifest, Trial
+
+__all__ = ["score", "score_files"]
+
+_BATCH = 64  # windows scored together; the result does not depend on it
+
+
+def score(
+    detector: Detector,
+    manifest: Manifest,
+    *,
+    windows: Windows | None = None,
+    on_error: Literal["raise", "skip"] = "raise",
+    on_clip: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Score every trial of a manifest.
+
+    The scores' ``provenance`` has the detector's digest, the window policy, the trial scope and the
+    coverage: how many trials were asked for, how many scored, and which failed and why.
+
+    Raises:
+        AudioError: a file cannot be used (``on_error="raise"``).
+        RunError: no file could be used.
+    """
+    policy = windows or detector.windows
+    if detector.front_end.eats == "vector":
+        values = _score_vectors(detector, manifest)
+        return _scores(detector, list(manifest), values, manifest, policy, [])
+    trials, values, failed = [], [], []
+    decoded = audio.DecodingReport()
+    for trial, outcome in _score_waves(detector, manifest, policy, decoded):
+        on_clip()
+        if isinstance(outcome, float):
+            trials.append(trial)
+            values.append(outcome)
+        elif on_error == "raise":
+            raise outcome
+        else:
+            failed.append({"id": trial.id, "reason": str(outcome)})
+    if not trials:
+        raise RunError(f"manifest {manifest.name!r}: none of its {len(manifest)} files can be used.")
+    scores = _scores(detector, trials, values, manifest, policy, failed)
+    scores.provenance["coverage"]["decoders"] = dict(decoded.decoders)
+    return scores
+
+
+def score_files(
+    detector: Detector, paths: Sequence[str | Path], *, windows: Windows | None = None
+) -> Iterator[tuple[Path, ClipScore | AudioError]]:
+    """Score recordings one by one; a bad file gives its error and the rest go on."""
+    for path in map(Path, paths):
+        try:
+            yield path, detector.score(path, windows=windows)
+        except AudioError as error:
+            yield path, error
+
+
+def _score_waves(
+    detector: Detector, manifest: Manifest, policy: Windows, decoded: audio.DecodingReport
+) -> Iterator[tuple[Trial, float | AudioError]]:
+    """Gather windows of successive clips into full batches; give back a mean for each clip."""
+    window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
+    waiting: list[tuple[Trial, int]] = []
+    rows: list[NDArray[np.float32]] = []
+    for trial in manifest:
+        try:
+            clip = audio.read(manifest.path(trial))
+        except AudioError as error:
+            yield trial, error
+            continue
+        decoded.add(clip)
+        wave = clip.wave
+        starts = audio.windows(len(wave), window, hop)
+        rows += [audio.crop_or_repeat(wave, window, start=start) for start in starts]
+        waiting.append((trial, len(starts)))
+        if len(rows) >= _BATCH:
+            yield from _means(detector, waiting, rows)
+            waiting, rows = [], []
+    yield from _means(detector, waiting, rows)
+
+
+def _means(
+    detector: Detector, waiting: list[tuple[Trial, int]], rows: list[NDArray[np.float32]]
+) -> Iterator[tuple[Trial, float]]:
+    if not rows:
+        return
+    scores = np.concatenate(
+        [_forward(detector, np.stack(rows[i : i + _BATCH])) for i in range(0, len(rows), _BATCH)]
+    )
+    ends = np.cumsum([count for _, count in waiting])
+    for (trial, count), end in zip(waiting, ends, strict=True):
+        yield trial, float(scores[end - count : end].mean())
+
+
+@torch.no_grad()
+def _forward(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    was_training = detector.training
+    detector.eval()
+    values = detector(torch.from_numpy(rows).to(detector.device)).score.double().cpu().numpy()
+    detector.train(was_training)
+    return values
+
+
+def _score_vectors(detector: Detector, manifest: Manifest) -> list[float]:
+    from earwitness.corpora.vectors import load_vectors
+
+    vectors = load_vectors(manifest)
+    parts = [_forward(detector, vectors[i : i + 4096]) for i in range(0, len(vectors), 4096)]
+    return np.concatenate(parts).tolist()
+
+
+def _scores(
+    detector: Detector,
+    trials: list[Trial],
+    values: list[float],
+    manifest: Manifest,
+    policy: Windows,
+    failed: list[dict[str, str]],
+) -> Scores:
+    provenance: dict[str, Any] = {
+        "detector": detector.digest,
+        "orientation": "higher = more bonafide",
+        "trial_scope": "whole recording, mean over windows",
+        "windows": {"seconds": policy.seconds, "hop": policy.hop},
+        "manifest": {"name": manifest.name, "fingerprint": manifest.fingerprint()},
+        "coverage": {"trials": len(manifest), "scored": len(trials), "failed": failed},
+        "earwitness": earwitness.__version__,
+    }
+    if detector.front_end.eats == "vector":
+        provenance |= {"trial_scope": "one vector a trial", "windows": None}
+    labels = [t.label for t in trials]
+    return Scores([t.id for t in trials], values, labels, provenance=provenance)

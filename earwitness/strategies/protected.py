@@ -1,0 +1,145 @@
+"""The layers a strategy protects: finding them, hearing their inputs, reading their gradients.
+
+A protected layer's weight is seen as a matrix (outputs, d): for a linear layer d is its inputs, for
+a convolution channels x kernel (channel first), and with ``bias`` one more column for the bias, whose
+input is the constant 1.
+"""
+
+import fnmatch
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from earwitness.errors import SettingsError
+
+__all__ = ["ProtectedLayer", "find_layers", "listen"]
+
+_KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+class ProtectedLayer:
+    """One linear or convolution layer, its weight as a matrix and its mean inputs as rows.
+
+    Args:
+        bias: treat [W b] as one matrix.
+        positions: a convolution's mean inputs are taken at every n-th output position.
+        frames: inputs (batch, frame, d), as before attention pooling, are averaged over batch and
+            frames (``mean``) or give one row a frame (``each``).
+    """
+
+    def __init__(
+        self, name: str, module: Any, *, bias: bool, positions: int = 1, frames: str = "mean"
+    ):
+        self.name = name
+        self.module = module  # linear or convolution
+        self.bias = bias and self.module.bias is not None
+        self.positions = positions
+        self.frames = frames
+        self.dim = self.module.weight.shape[1:].numel() + int(self.bias)
+
+    def rows(self, inputs: Tensor) -> Tensor:
+        """Mean inputs (n, d) of one batch: one row, or one for each position of a convolution."""
+        mean = inputs.detach().mean(0)
+        if isinstance(self.module, nn.Linear):
+            rows = mean.reshape(-1, mean.shape[-1])
+            rows = rows if self.frames == "each" else rows.mean(0, keepdim=True)
+        else:
+            rows = _patches(mean, self.module)[:: self.positions]
+        return torch.cat([rows, rows.new_ones(len(rows), 1)], 1) if self.bias else rows
+
+    def matrix(self, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Weight (or its gradient) and bias as one matrix (outputs, d)."""
+        flat = weight.reshape(len(weight), -1)
+        return torch.cat([flat, bias[:, None]], 1) if self.bias and bias is not None else flat
+
+    def gradient(self) -> Tensor | None:
+        """The gradient as a matrix, or None where nothing reached the layer."""
+        weight = self.module.weight.grad
+        if weight is None:
+            return None
+        return self.matrix(weight, self.module.bias.grad if self.bias else None)
+
+    def weight(self) -> Tensor:
+        """The weight as a matrix."""
+        return self.matrix(self.module.weight, self.module.bias if self.bias else None)
+
+    def set_gradient(self, matrix: Tensor) -> None:
+        """Put a matrix back as the gradient."""
+        weight = self.module.weight
+        weight.grad = matrix[:, : weight[0].numel()].reshape(weight.shape).contiguous()
+        if self.bias:
+            self.module.bias.grad = matrix[:, -1].contiguous()
+
+    @torch.no_grad()
+    def set_weight(self, matrix: Tensor) -> None:
+        """Put a matrix back as the weight."""
+        weight = self.module.weight
+        weight.copy_(matrix[:, : weight[0].numel()].reshape(weight.shape))
+        if self.bias:
+            self.module.bias.copy_(matrix[:, -1])
+
+
+def _patches(mean: Tensor, conv: Any) -> Tensor:
+    """The kernel-sized patches (positions, channels x kernel) of a mean feature map."""
+    if isinstance(conv, nn.Conv1d):
+        kernel, dilation, stride = (1, *conv.kernel_size), (1, *conv.dilation), (1, *conv.stride)
+        padding = (0, *conv.padding)
+        mean = mean[:, None]
+    else:
+        kernel, dilation, stride = conv.kernel_size, conv.dilation, conv.stride
+        padding = conv.padding
+    return F.unfold(mean[None], kernel, dilation, padding, stride)[0].T
+
+
+def find_layers(
+    model: nn.Module,
+    patterns: tuple[str, ...],
+    *,
+    bias: bool = False,
+    positions: int = 1,
+    frames: str = "mean",
+) -> list[ProtectedLayer]:
+    """All linear and convolution layers whose name matches one of the patterns (``*`` wildcards).
+
+    Raises:
+        SettingsError: a pattern that matches nothing, or a grouped convolution.
+    """
+    known = {n: m for n, m in model.named_modules() if isinstance(m, _KINDS)}
+    for pattern in patterns:
+        if not fnmatch.filter(known, pattern):
+            raise SettingsError(
+                f"layers: {pattern!r} matches no layer; linear and convolution layers are "
+                f"{', '.join(known)}."
+            )
+    chosen = [n for n in known if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+    for name in chosen:
+        if getattr(known[name], "groups", 1) != 1:
+            raise SettingsError(f"layers: {name!r} is a grouped convolution, which has no one P.")
+    return [ProtectedLayer(n, known[n], bias=bias, positions=positions, frames=frames) for n in chosen]
+
+
+@contextmanager
+def listen(layers: list[ProtectedLayer], *, training_only: bool) -> Iterator[dict[str, Tensor]]:
+    """Record each layer's mean inputs of the latest forward pass: name -> rows (n, d).
+
+    With ``training_only``, passes in evaluation mode (somebody looking) are not heard.
+    """
+    heard: dict[str, Tensor] = {}
+
+    def hook(layer: ProtectedLayer) -> Any:
+        def hear(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            if module.training or not training_only:
+                heard[layer.name] = layer.rows(inputs[0])
+
+        return hear
+
+    handles = [layer.module.register_forward_pre_hook(hook(layer)) for layer in layers]
+    try:
+        yield heard
+    finally:
+        for handle in handles:
+            handle.remove()

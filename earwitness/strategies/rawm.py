@@ -1,0 +1,110 @@
+"""Regularised adaptive weight modification.
+
+"Do you remember? Overcoming catastrophic forgetting for fake audio detection", ICML 2023 (arXiv
+2308.03300): the direction's beta is the batch's ratio of compact to spread-out samples, and the new
+model's softened output is held to the old model's.
+"""
+
+import copy
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from earwitness.backends.base import Output
+from earwitness.batches import CLASSES, Batch
+from earwitness.detector import Detector
+from earwitness.errors import SettingsError
+from earwitness.strategies.base import Learning, Storage
+from earwitness.strategies.grouping import Grouping
+from earwitness.strategies.projected import ProjectedStrategy
+from earwitness.strategies.projection import rawm_beta, rawm_regulariser
+
+__all__ = ["RAWM"]
+
+
+class RAWM(ProjectedStrategy):
+    """G <- G (P/||P|| + beta Q/||Q||), beta = (N_compact + s)/(N_spread + s), and a teacher.
+
+    Departs from the released code as ``RWM`` does, and has the regulariser that the code lacks. The
+    paper's total loss and temperature are not known to us: ``convex`` reads "eta = 0.5 gives equal
+    attention to old and new" as (1 - eta) L_ce + eta L_reg, and T = 2 is LwF's usual choice.
+
+    Args:
+        compact: the compact classes: a preset, ``auto`` or a list of names.
+        beta_smoothing: s (released CLEAR code: 0).
+        regulariser: ``convex``, ``additive`` (L_ce + eta L_reg) or ``off``.
+        eta: its weight. ``temperature``: of both outputs.
+        projection: settings of ``ProjectedStrategy``.
+
+    >>> RAWM(eta=0.3).eta
+    0.3
+    """
+
+    def __init__(
+        self,
+        *,
+        compact: str | tuple[str, ...] = "genuine-fake",
+        beta_smoothing: float = 1.0,
+        regulariser: Literal["convex", "additive", "off"] = "convex",
+        eta: float = 0.5,
+        temperature: float = 2.0,
+        **projection: Any,
+    ):
+        super().__init__(**projection)
+        if not 0 <= eta <= 1 and regulariser == "convex":
+            raise SettingsError(f"eta is {eta}; the convex form needs 0 <= eta <= 1.")
+        self.grouping = Grouping(compact, CLASSES)
+        self.beta_smoothing, self.regulariser = beta_smoothing, regulariser
+        self.eta, self.temperature = eta, temperature
+        self._teacher: Detector | None = None
+
+    def direction(self, learning: Learning, batch: Batch, output: Output) -> float:
+        """Beta of the batch."""
+        return rawm_beta(self.grouping.is_compact(batch.label), self.beta_smoothing)
+
+    def penalty(self, learning: Learning, batch: Batch, output: Output) -> Tensor | None:
+        """The regulariser against the model as it was after the previous task."""
+        eta = self.eta * self.strength
+        if self._teacher is None or self.regulariser == "off" or eta == 0:
+            return None
+        with torch.no_grad():
+            old = self._teacher(batch.wave, batch.length).logits
+        term = rawm_regulariser(output.logits, old, self.temperature)
+        if self.regulariser == "convex":
+            term = term - learning.criterion(output, batch)
+        return eta * term
+
+    def observe(self, output: Output, batch: Batch) -> None:
+        """Feed ``auto`` grouping."""
+        self.grouping.observe(output.embedding, batch.label)
+
+    def end_task(self, learning: Learning, task: Any) -> None:
+        """As the base; then freeze a copy of the model as the next task's teacher."""
+        super().end_task(learning, task)
+        self.grouping.settle()
+        self._freeze(learning.detector)
+
+    def _freeze(self, detector: Detector) -> None:
+        self._teacher = copy.deepcopy(detector).eval().requires_grad_(False)
+
+    def state(self) -> dict[str, Any]:
+        """The base's state, the grouping and the teacher's weights."""
+        teacher = self._teacher.state_dict() if self._teacher else None
+        weights = dict(teacher) if teacher else None
+        return {**super().state(), "grouping": self.grouping.state(), "teacher": weights}
+
+    def load(self, state: dict[str, Any], detector: Detector) -> None:
+        """Take up a saved state."""
+        super().load(state, detector)
+        self.grouping.load(state["grouping"])
+        if state["teacher"] is not None:
+            self._freeze(detector)
+            assert self._teacher is not None
+            self._teacher.load_state_dict(state["teacher"])
+
+    def storage(self) -> Storage:
+        """The projectors and one more copy of the weights."""
+        teacher = self._teacher.state_dict().values() if self._teacher else ()
+        weights = sum(v.numel() * v.element_size() for v in teacher)
+        return Storage(bytes=super().storage().bytes + weights)

@@ -1,0 +1,373 @@
+"""The loop: learn a stream task by task with a strategy, resumable to the bit.
+
+Everything random at a step is seeded from (seed, task, epoch, step), so a checkpoint holds no random
+state and a resumed run cannot differ from an undisturbed one. Where a strategy comes in is meant
+to be read off ``_step``.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from earwitness.batches import Batch, Clips, epoch_batches, random_for
+from earwitness.detector import Detector
+from earwitness.errors import CheckpointError, RunError, SettingsError
+from earwitness.losses import Criterion, cross_entropy
+from earwitness.metrics.eer import eer
+from earwitness.state import load_state, save_state
+from earwitness.strategies.base import Learning, Strategy, quiet
+from earwitness.strategies.projected import warn_about_optimiser
+from earwitness.streams import Stream, Task
+
+__all__ = ["Done", "Training", "learn"]
+
+_ORDER, _PASS, _STEP, _BEGIN = 0, 1, 2, 3  # what a seed is for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How each task is trained.
+
+    Args:
+        epochs: passes over a task's clips. ``batch_size``: clips, before any are replayed.
+        seconds: length of a training clip; longer recordings are cropped at random places.
+        optimiser: made anew for each task. ``learning_rate``: of the first task.
+        later_learning_rate: of later tasks; by default the same.
+        schedule: ``constant``, or ``cosine`` down to zero within each task.
+        clip_norm: bound on the gradient's norm, after the strategy edited it; 0 is none.
+        restore: keep the ``last`` epoch's weights, or those ``best`` on dev; ``best-late`` judges
+            an epoch by the one before it, as the released code did (D18).
+        checkpoint_every: steps between checkpoints inside a task.
+        log_every: steps between records of a strategy's proof of action.
+        device: ``cpu``, ``cuda``, ...
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    seconds: float = 3.0
+    optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: float = 0.05
+    later_learning_rate: float | None = None
+    momentum: float = 0.9
+    weight_decay: float = 0.0
+    schedule: Literal["constant", "cosine"] = "cosine"
+    clip_norm: float = 5.0
+    restore: Literal["last", "best", "best-late"] = "last"
+    checkpoint_every: int = 50
+    log_every: int = 10
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every"):
+            if not getattr(self, name) > 0:
+                raise SettingsError(f"training: {name} is {getattr(self, name)}, expected > 0.")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task has been learned: its place in the stream and the detector as it is now."""
+
+    task: Task
+    position: int
+    detector: Detector
+    strategy: Strategy
+
+
+@dataclass
+class _Where:
+    """What a checkpoint says: the next step to do, or that ``task`` is finished."""
+
+    task: int = 0
+    epoch: int = 0
+    step: int = 0
+    begun: bool = False
+    finished: bool = False
+
+
+def learn(
+    detector: Detector,
+    strategy: Strategy,
+    stream: Stream,
+    *,
+    training: Training | None = None,
+    criterion: Criterion = cross_entropy,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    on_step: Callable[[dict[str, Any]], None] = lambda record: None,
+) -> Iterator[Done]:
+    """Learn the stream's tasks in order; yields after each.
+
+    With ``checkpoint`` (a file), progress is saved there after every task and every
+    ``checkpoint_every`` steps. When the file exists learning goes on from it: finished tasks are
+    skipped except the last one, which is yielded again because its reader may have been killed too.
+    A stream that has grown by new tasks since then continues with those.
+
+    ``on_step`` gets one record a step: task, epoch, step, loss, learning_rate, and ``action`` every
+    ``log_every`` steps.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to another stream, strategy, detector or setting.
+        RunError: the loss became infinite or NaN.
+    """
+    loop = _Loop(detector, strategy, stream, training or Training(), criterion, seed, on_step)
+    loop.path = Path(checkpoint) if checkpoint else None
+    return loop.run()
+
+
+class _Loop:
+    def __init__(
+        self,
+        detector: Detector,
+        strategy: Strategy,
+        stream: Stream,
+        training: Training,
+        criterion: Criterion,
+        seed: int,
+        on_step: Callable[[dict[str, Any]], None],
+    ):
+        warn_about_optimiser(strategy, training.optimiser)
+        self.detector, self.strategy, self.stream = detector, strategy, stream
+        self.training, self.criterion, self.seed = training, criterion, seed
+        self.on_step = on_step
+        self.path: Path | None = None
+        self._now = seed
+        self.where = _Where()
+        self.best: dict[str, Any] = {"eer": None, "late": None, "weights": None}
+        self.optimiser: torch.optim.Optimizer
+
+    def run(self) -> Iterator[Done]:
+        self.detector.to(self.training.device)
+        saved = self._resume()
+        if self.where.finished:
+            yield self._done()
+            self.where = _Where(task=self.where.task + 1)
+        while self.where.task < len(self.stream):
+            self._learn_task(saved)
+            saved = None
+            yield self._done()
+            self.where = _Where(task=self.where.task + 1)
+
+    def _done(self) -> Done:
+        position = self.where.task
+        return Done(self.stream[position], position, self.detector.eval(), self.strategy)
+
+    def _learn_task(self, saved: dict[str, Any] | None) -> None:
+        task = self.stream[self.where.task]
+        seen = list(self.stream)[: self.where.task + 1]
+        self.clips = self._clips(self.strategy.choose_data(seen))
+        with self._seeded(_BEGIN, 0):
+            self.strategy.begin_task(self._learning(0.0), task)
+        self.optimiser = _optimiser(self.detector, self.training)
+        if saved is not None and self.where.begun:
+            self.strategy.load(saved["strategy"], self.detector)
+            self.detector.load_state_dict(saved["detector"])
+            _load_optimiser(self.optimiser, saved["optimiser"])
+        else:
+            self.best = {"eer": None, "late": None, "weights": None}
+            self.where.begun = True
+        for epoch in range(self.where.epoch, self.training.epochs):
+            self._learn_epoch(task, epoch)
+        self._restore()
+        with self._seeded(_PASS, 0):
+            self.strategy.end_task(self._learning(1.0), task)
+        self.where.finished = True
+        self._save()
+
+    def _learn_epoch(self, task: Task, epoch: int) -> None:
+        self.detector.train()
+        rng = random_for(self.seed, self.where.task, _ORDER, epoch)
+        batches = epoch_batches(len(self.clips), self.training.batch_size, rng)
+        total = self.training.epochs * len(batches)
+        for step in range(self.where.step, len(batches)):
+            done = epoch * len(batches) + step
+            crops = random_for(self.seed, self.where.task, _STEP, done)
+            batch = self.clips.batch(batches[step], crops).to(self.training.device)
+            with self._seeded(_STEP, done):
+                record = self._step(batch, done / total)
+            record |= {"task": task.name, "epoch": epoch, "step": done}
+            if done % self.training.log_every == 0:
+                record["action"] = self.strategy.action()
+            self.on_step(record)
+            self.where.epoch, self.where.step = epoch, step + 1
+            last = step + 1 == len(batches)
+            if (done + 1) % self.training.checkpoint_every == 0 and not last:
+                self._save()
+        self._judge(task)
+        self.where.epoch, self.where.step = epoch + 1, 0
+
+    def _step(self, batch: Batch, progress: float) -> dict[str, Any]:
+        strategy, learning = self.strategy, self._learning(progress)
+        rate = self._set_learning_rate(progress)
+        batch = strategy.extend_batch(learning, batch)
+        output = self.detector(batch.wave, batch.length)
+        loss = self.criterion(output, batch)
+        penalty = strategy.penalty(learning, batch, output)
+        loss = loss if penalty is None else loss + penalty
+        if not torch.isfinite(loss):
+            raise RunError(
+                f"task {self.stream[self.where.task].name!r}: the loss became {loss.item()}; "
+                "lower training.learning_rate or the strategy's strength."
+            )
+        self.optimiser.zero_grad()
+        loss.backward()
+        strategy.edit_gradients(learning, batch, output)
+        if self.training.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.training.clip_norm)
+        self.optimiser.step()
+        strategy.after_step(learning)
+        return {"loss": float(loss.detach()), "learning_rate": rate}
+
+    def _learning(self, progress: float) -> Learning:
+        return Learning(
+            self.detector, self.criterion, torch.Generator().manual_seed(self._now), progress,
+            self.where.task,
+            self._one_pass,
+        )  # fmt: skip
+
+    def _one_pass(self) -> Iterator[Batch]:
+        """The current task's own clips once, whatever the strategy trains on besides."""
+        clips = self.clips
+        task = self.stream[self.where.task]
+        if clips.manifest is not task.train:
+            clips = self._clips(task.train)
+        rng = random_for(self.seed, self.where.task, _PASS)
+        for batch in clips.batches(self.training.batch_size, rng):
+            yield batch.to(self.training.device)
+
+    def _clips(self, manifest: Any) -> Clips:
+        kind = self.detector.front_end.eats
+        return Clips(manifest, seconds=self.training.seconds, kind=kind)
+
+    def _seeded(self, purpose: int, number: int) -> Any:
+        """Torch's random state for one step, a function of where the step is; restored after."""
+        self._now = int(random_for(self.seed, self.where.task, purpose, number, 7).integers(2**63 - 1))
+        return _Seeded(self._now)
+
+    def _set_learning_rate(self, progress: float) -> float:
+        t = self.training
+        later = self.where.task > 0 and t.later_learning_rate is not None
+        rate = t.later_learning_rate if later else t.learning_rate
+        assert rate is not None
+        if t.schedule == "cosine":
+            rate *= 0.5 * (1 + float(np.cos(np.pi * progress)))
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _judge(self, task: Task) -> None:
+        """Remember the weights of the best epoch on dev, when the settings ask for it."""
+        if self.training.restore == "last":
+            return
+        now = self._dev_eer(task)
+        late = self.training.restore == "best-late"
+        judged = self.best["late"] if late else now
+        self.best["late"] = now
+        if judged is None or (self.best["eer"] is not None and judged >= self.best["eer"]):
+            return
+        weights = {n: v.detach().clone() for n, v in self.detector.state_dict().items()}
+        self.best |= {"eer": judged, "weights": weights}
+
+    def _restore(self) -> None:
+        if self.best["weights"] is not None:
+            self.detector.load_state_dict(self.best["weights"])
+
+    def _dev_eer(self, task: Task) -> float:
+        clips, scores = self._clips(task.dev), []
+        with quiet(self.detector):
+            for positions in np.array_split(np.arange(len(clips)), -(-len(clips) // 64)):
+                batch = clips.batch(positions).to(self.training.device)
+                scores.append(self.detector(batch.wave, batch.length).score.cpu().numpy())
+        values = np.concatenate(scores).astype(np.float64)
+        return eer(values[clips.labels == 0], values[clips.labels == 1])
+
+    def _save(self) -> None:
+        if self.path is None:
+            return
+        optimiser = None if self.where.finished else self.optimiser.state_dict()
+        save_state(
+            self.path,
+            {
+                "identity": self._identity(),
+                "tasks": self._fingerprints(),
+                "where": vars(self.where),
+                "detector": dict(self.detector.state_dict()),
+                "optimiser": optimiser,
+                "strategy": self.strategy.state(),
+                "best": self.best,
+            },
+        )
+
+    def _resume(self) -> dict[str, Any] | None:
+        if self.path is None or not self.path.exists():
+            return None
+        saved = load_state(self.path)
+        count = saved["where"]["task"] + 1
+        for part, now in self._identity().items():
+            if saved["identity"].get(part) != now:
+                raise CheckpointError(
+                    f"{self.path}: was made with other settings: {part} was "
+                    f"{saved['identity'].get(part)}, now {now}; go back to them, or start elsewhere."
+                )
+        if saved["tasks"][:count] != self._fingerprints()[:count]:
+            raise CheckpointError(
+                f"{self.path}: the tasks learned so far are not this stream's first {count}; "
+                "new tasks may only be added at the end."
+            )
+        self.where = _Where(**saved["where"])
+        self.best = saved["best"]
+        if self.where.finished:
+            self.strategy.load(saved["strategy"], self.detector)
+            self.detector.load_state_dict(saved["detector"])
+        return saved
+
+    def _identity(self) -> dict[str, Any]:
+        """What must be the same for a run to go on; the stream's length may grow."""
+        training = {k: v for k, v in vars(self.training).items() if k != "checkpoint_every"}
+        identity = {
+            "detector": self.detector.settings,
+            "strategy": type(self.strategy).__name__,
+            "training": training,
+            "seed": self.seed,
+        }
+        return json.loads(json.dumps(identity))  # as it will come back: tuples become lists
+
+    def _fingerprints(self) -> list[str]:
+        return [task.train.fingerprint() for task in self.stream]
+
+
+class _Seeded:
+    """A context in which torch's global random state is a given one."""
+
+    def __init__(self, seed: int):
+        self.seed = seed
+        self.fork = torch.random.fork_rng(devices=[])
+
+    def __enter__(self) -> None:
+        self.fork.__enter__()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *error: Any) -> None:
+        self.fork.__exit__(*error)
+
+
+def _optimiser(detector: Detector, training: Training) -> torch.optim.Optimizer:
+    parameters = [p for p in detector.parameters() if p.requires_grad]
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimiser == "sgd":
+        return torch.optim.SGD(parameters, rate, momentum=training.momentum, weight_decay=decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimiser]
+    return kind(parameters, rate, weight_decay=decay)
+
+
+def _load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
+    """State dicts come back from JSON with lists where torch has tuples and integer keys kept."""
+    groups = [
+        {**group, **({"betas": tuple(group["betas"])} if "betas" in group else {})}
+        for group in saved["param_groups"]
+    ]
+    optimiser.load_state_dict({"state": saved["state"], "param_groups": groups})

@@ -1,0 +1,89 @@
+"""Scores of single files as a person reads them: a table, and what the score is worth."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import earwitness
+from earwitness.detector import ClipScore, Detector, Windows
+from earwitness.errors import AudioError
+from earwitness.scores import Scores
+from earwitness.scoring import score_files
+
+__all__ = ["Outcomes", "explain_worth", "score_table"]
+
+
+@dataclass
+class Outcomes:
+    """What became of each file: a score, or a reason why there is none."""
+
+    scored: dict[str, ClipScore] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def write(self, detector: Detector, windows: Windows, path: Path) -> None:
+        """Write ``file_name,score,label`` and its provenance beside it."""
+        provenance = {
+            "detector": detector.digest,
+            "orientation": "higher = more bonafide",
+            "trial_scope": "whole recording, mean over windows",
+            "windows": {"seconds": windows.seconds, "hop": windows.hop},
+            "coverage": {
+                "trials": len(self.scored) + len(self.failed),
+                "scored": len(self.scored),
+                "failed": [{"id": name, "reason": why} for name, why in self.failed.items()],
+            },
+            "earwitness": earwitness.__version__,
+        }
+        values = [s.mean for s in self.scored.values()]
+        Scores(self.scored, values, provenance=provenance).write(path)
+
+
+def score_table(
+    detector: Detector, files: Sequence[Path], windows: Windows, say: Callable[[str], object]
+) -> Outcomes:
+    """Score files one by one, saying a line for each as it is done."""
+    outcomes = Outcomes()
+    threshold = (detector.card.get("dev") or {}).get("threshold")
+    say(f"{'score':>8} {'worst':>8} windows  verdict   file")
+    for path, result in score_files(detector, files, windows=windows):
+        if isinstance(result, AudioError):
+            outcomes.failed[str(path)] = result.reason
+            say(f"{'-':>8} {'-':>8} {'-':>7}  failed    {path}: {result.reason}")
+            continue
+        outcomes.scored[str(path)] = result
+        verdict = "-" if threshold is None else _side(result.mean, threshold)
+        say(f"{result.mean:8.3f} {result.worst:8.3f} {len(result.windows):7d}  {verdict:9} {path}")
+    return outcomes
+
+
+def _side(score: float, threshold: float) -> str:
+    return "bonafide" if score >= threshold else "spoof"
+
+
+def explain_worth(detector: Detector) -> str:
+    """A plain sentence or two on what this detector's score can and cannot tell.
+
+    >>> explain_worth(Detector.build("logmel", "linear"))[:35]
+    'What a score is worth: this detecto'
+    """
+    card = detector.card
+    lead = "What a score is worth: "
+    if not card.get("trained_on"):
+        return lead + "this detector's card names no training data; its scores mean nothing yet."
+    clips = sum(sum(t["labels"].values()) for t in card["trained_on"])
+    tasks = ", ".join(t["task"] for t in card["trained_on"])
+    parts = [f"it comes from a detector that learned {clips} clips of: {tasks}."]
+    if card.get("dev"):
+        dev = card["dev"]
+        parts.append(
+            f"At the threshold {dev['threshold']:.3f} it was wrong on {100 * dev['eer']:.0f} % of its "
+            f"own kind of development clips ({dev['bonafide']} bonafide, {dev['spoof']} spoof)."
+        )
+    parts.append(
+        "The score is not a probability, and about generators or channels unlike these it says little."
+    )
+    if card.get("stand_in"):
+        parts.append(
+            "It was trained on a synthetic stand-in for speech: about real recordings it says nothing."
+        )
+    return lead + " ".join(parts)
