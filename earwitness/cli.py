@@ -66,6 +66,8 @@ def run(
     folder = out or Path("runs") / plan.name
     with _progress(plan) as on_step:
         run_experiment(plan, folder, workers=workers, on_step=on_step)
+    if plan.skipped:
+        typer.echo(f"left out {len(plan.skipped)} unusable file(s), named in provenance.json", err=True)
     typer.echo(f"done: {folder}\nnext: earwitness report {folder}")
 
 
@@ -112,19 +114,23 @@ def metrics(
     scores: Annotated[Path, typer.Argument(help="score file: file_name,score,label (CSV or TSV)")],
     manifest: Annotated[Path | None, typer.Option(help="take labels and speakers from here")] = None,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    dev: Annotated[
+        Path | None, typer.Option(help="dev scores, for accuracy at their threshold")
+    ] = None,
     intervals: Annotated[bool, typer.Option(help="bootstrap intervals")] = True,
     draws: Annotated[int, typer.Option(min=1, help="bootstrap draws")] = 1000,
 ) -> None:
     """EER, minDCF, AUC of a score file; needs no torch."""
     from json import dumps
 
-    from earwitness.evaluation import evaluate
+    from earwitness.evaluation import dev_threshold, evaluate
     from earwitness.scores import Scores
     from earwitness.trials import Manifest
 
     judged = evaluate(
         Scores.read(scores),
         Manifest.read(manifest) if manifest else None,
+        threshold=dev_threshold(Scores.read(dev)) if dev else None,
         intervals=intervals,
         draws=draws,
     )

@@ -50,12 +50,18 @@ class Windows:
 
 @dataclass(frozen=True)
 class ClipScore:
-    """Scores of one recording: each window's, their ``mean``, and the ``worst`` (lowest)."""
+    """Scores of one recording: each window's, their ``mean``, and the ``worst`` (lowest).
+
+    As a number (``float(...)``) it is the mean.
+    """
 
     mean: float
     worst: float
     starts: tuple[float, ...]  # seconds
     windows: tuple[float, ...]
+
+    def __float__(self) -> float:
+        return self.mean
 
 
 class Detector(nn.Module):
@@ -127,8 +133,13 @@ class Detector(nn.Module):
         """Score a whole recording (a path, or a mono wave at 16 kHz) in overlapping windows.
 
         Raises:
+            SettingsError: the detector was made for vectors.
             AudioError: the file cannot be used; the message says why.
         """
+        if self.front_end.eats == "vector":
+            raise SettingsError(
+                "this detector eats pre-extracted vectors, not audio; score a manifest of vectors."
+            )
         wave = audio.read(recording).wave if isinstance(recording, str | Path) else recording
         policy = windows or self.windows
         window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))

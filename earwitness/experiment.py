@@ -10,6 +10,7 @@
     root = "../data/corpus"        # relative to this file
     by = "domain"
     order = ["first", "second"]
+    unusable = "refuse"            # or "skip": leave unusable files out, counted and named
     reader = { columns = { attack = "generator" } }   # the reader's own settings
 
     [detector]
@@ -40,7 +41,7 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.detector import Windows
-from earwitness.errors import SettingsError, nearest
+from earwitness.errors import AudioError, SettingsError, nearest
 from earwitness.shelf import bind_settings
 from earwitness.strategies import STRATEGIES
 from earwitness.streams import Stream
@@ -53,7 +54,7 @@ _SECTIONS = (
     *("name", "note", "selection", "stand_in", "seeds"),
     *("stream", "detector", "training", "strategies", "evaluation"),
 )
-_STREAM = ("corpus", "root", "by", "order", "dev_split", "test_split", "reader")
+_STREAM = ("corpus", "root", "by", "order", "dev_split", "test_split", "unusable", "reader")
 _DETECTOR = ("front_end", "back_end", "windows")
 _EVALUATION = ("splits", "untrained")
 
@@ -61,6 +62,8 @@ _EVALUATION = ("splits", "untrained")
 @dataclass(frozen=True)
 class Experiment:
     """A read and checked experiment; ``settings`` is the whole file, resolved.
+
+    ``skipped`` has path and reason of each file that ``stream`` left out, if that was asked for.
 
     >>> experiment = Experiment.from_settings({"name": "toy", "stream": {"root": "toy"}})
     >>> experiment.labels, experiment.seeds
@@ -70,6 +73,7 @@ class Experiment:
     name: str
     settings: dict[str, Any] = field(repr=False)
     folder: Path = Path()
+    skipped: list[dict[str, str]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def read(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Experiment":
@@ -111,6 +115,17 @@ class Experiment:
         experiment._check()
         return experiment
 
+    def _usable(self, manifest: Manifest) -> Manifest:
+        """Decode every file once; what cannot be used is left out and remembered by name."""
+        from earwitness import audio
+
+        paths = [manifest.path(trial) for trial in manifest]
+        report = audio.DecodingReport()
+        read = audio.read_many(paths, on_error="skip", report=report)
+        bad = {str(p) for p, result in read if isinstance(result, AudioError)}
+        self.skipped.extend({"path": f.path, "reason": f.reason} for f in report.failures)
+        return manifest.where(lambda trial: str(manifest.path(trial)) not in bad)
+
     def _check(self) -> None:
         """Build everything that needs no data, so that a typo fails before the first step."""
         for label in self.labels:
@@ -120,6 +135,9 @@ class Experiment:
         seeds = self.settings["seeds"]
         if not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
             raise SettingsError(f"seeds is {seeds!r}, expected a list of whole numbers from 0.")
+        unusable = self.settings["stream"].get("unusable", "refuse")
+        if unusable not in ("refuse", "skip"):
+            raise SettingsError(f"[stream] unusable is {unusable!r}; choose from refuse, skip.")
         wrong = [s for s in self.splits if s not in ("dev", "test")]
         if wrong:
             raise SettingsError(f"[evaluation] splits has {wrong[0]!r}; choose from dev, test.")
@@ -163,7 +181,10 @@ class Experiment:
         root = self.folder / stream.get("root", ".")
         parts = corpora.read(stream.get("corpus", "manifest"), root, **stream.get("reader", {}))
         manifest = join_manifests(self.name, parts.values()) if len(parts) > 1 else _only(parts)
-        manifest.require_files()
+        if stream.get("unusable", "refuse") == "refuse":
+            manifest.require_files()
+        else:
+            manifest = self._usable(manifest)
         return Stream.by(
             manifest,
             stream.get("by", "domain"),

@@ -7,9 +7,12 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from earwitness.errors import ProtocolError
+
 __all__ = [
     "append_line",
     "digest",
+    "read_text",
     "remove_leftovers",
     "write_atomically",
     "write_json",
@@ -36,6 +39,20 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def read_text(path: str | Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        ProtocolError: no such file, or not text.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise ProtocolError(f"{path}: no such file.") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise ProtocolError(f"{path}: not a text file ({error}).") from None
 
 
 def write_text(path: str | Path, text: str) -> None:

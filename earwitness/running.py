@@ -6,13 +6,16 @@ stopped, however it was stopped; finished runs are left alone.
 
 import fcntl
 import json
+import multiprocessing
 import os
 import platform
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
@@ -79,42 +82,49 @@ def run(
 
 def _run_parallel(experiment: Experiment, waiting: list[Run], workers: int, on_step: OnStep) -> None:
     context = get_context("spawn")
-    steps = context.Manager().Queue()
-    with ProcessPoolExecutor(workers, context, initializer=_one_thread) as pool:
-        jobs = [pool.submit(_work, experiment, one, steps, os.getpid()) for one in waiting]
+    steps = context.SimpleQueue()
+    start = (steps, os.getpid())
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=start) as pool:
+        jobs = [pool.submit(_work, experiment, one) for one in waiting]
         try:
             while not all(job.done() for job in jobs):
-                time.sleep(0.2)
+                wait(jobs, timeout=0.2, return_when=FIRST_EXCEPTION)
                 while not steps.empty():
                     on_step(*steps.get())
-                _raise_first(jobs)
-        except BaseException:
-            for job in jobs:
-                job.cancel()
-            for process in list(pool._processes.values()):
+                for job in jobs:
+                    if job.done():
+                        job.result()
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
                 process.terminate()
+            if isinstance(error, BrokenProcessPool):
+                raise RunError(
+                    "a worker process died (killed, or out of memory?); the same command goes on "
+                    "from here, with fewer --workers if memory is short."
+                ) from None
             raise
-        for job in as_completed(jobs):
-            job.result()
 
 
-def _raise_first(jobs: list[Any]) -> None:
-    for job in jobs:
-        if job.done() and job.exception() is not None:
-            raise job.exception()
+_worker: dict[str, Any] = {}  # what a worker process was started with
 
 
-def _one_thread() -> None:
+def _start_worker(steps: Any, parent: int) -> None:
+    _worker["steps"] = steps
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
 
 
-def _work(experiment: Experiment, one: Run, steps: Any, parent: int) -> None:
-    """One run in a worker process; it ends when the parent was killed."""
+def _end_with_parent(parent: int) -> None:
+    """A worker whose parent was killed must not go on writing."""
+    while os.getppid() == parent:
+        time.sleep(0.1)
+    os._exit(1)
 
+
+def _work(experiment: Experiment, one: Run) -> None:
     def report(label: str, seed: int, record: dict[str, Any]) -> None:
-        if os.getppid() != parent:
-            os._exit(1)
-        steps.put((label, seed, {k: record[k] for k in ("task", "step", "loss")}))
+        _worker["steps"].put((label, seed, {k: record[k] for k in ("task", "step", "loss")}))
 
     _run_one(experiment, one, experiment.stream(), report)
 
@@ -287,6 +297,7 @@ def _write_provenance(experiment: Experiment, stream: Stream, folder: Path) -> N
             "note": experiment.settings.get("note", ""),
             "selection": experiment.settings.get("selection", ""),
             "stand_in": bool(experiment.settings.get("stand_in", False)),
+            "skipped": experiment.skipped,
             "tasks": [task.name for task in stream],
             "strategies": experiment.labels,
             "seeds": experiment.seeds,

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness.errors import ProtocolError
-from earwitness.files import write_json, write_text
-from earwitness.trials import Manifest, read_label
+from earwitness.files import read_text, write_json, write_text
+from earwitness.trials import LABELS, Manifest, read_label
 
 __all__ = ["Scores"]
 
@@ -58,6 +58,11 @@ class Scores:
             raise ProtocolError(
                 f"{source}: {len(repeated)} duplicate id(s), first {repeated[0]!r}; "
                 "every trial is scored once."
+            )
+        unknown = [x for x in self.labels if x not in LABELS]
+        if unknown:
+            raise ProtocolError(
+                f"{source}: {len(unknown)} label(s) are not {', '.join(LABELS)}, first {unknown[0]!r}."
             )
         wrong = np.flatnonzero(~np.isfinite(self.values))
         if len(wrong):
@@ -130,13 +135,7 @@ class Scores:
             ProtocolError: with the line and what was expected there.
         """
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8-sig")
-        except FileNotFoundError:
-            raise ProtocolError(f"{path}: no such file.") from None
-        except (UnicodeDecodeError, IsADirectoryError) as error:
-            raise ProtocolError(f"{path}: not a text file ({error}).") from None
-        lines = text.splitlines()
+        lines = read_text(path).splitlines()
         if not any(line.strip() for line in lines):
             raise ProtocolError(f"{path}: the file is empty; lines file_name,score,label expected.")
         delimiter = "\t" if "\t" in lines[0] else ","

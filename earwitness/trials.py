@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from earwitness.errors import ProtocolError, nearest
-from earwitness.files import write_text
+from earwitness.files import read_text, write_text
 
 __all__ = ["LABELS", "Manifest", "Trial", "join_manifests", "read_label"]
 
@@ -228,13 +228,7 @@ def _absolute(trial: Trial, root: Path) -> Trial:
 
 
 def _read_lines(path: Path) -> list[str]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise ProtocolError(f"{path}: no such file.") from None
-    except (UnicodeDecodeError, IsADirectoryError) as error:
-        raise ProtocolError(f"{path}: not a text file ({error}).") from None
-    lines = text.splitlines()
+    lines = read_text(path).splitlines()
     if not lines:
         raise ProtocolError(f"{path}: the file is empty; a header line was expected.")
     return lines

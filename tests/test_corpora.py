@@ -190,7 +190,7 @@ def test_a_malformed_line_is_named(la, line, reason):
 def test_a_protocol_that_is_not_text_is_refused(la):
     path = la / "ASVspoof2019_LA_cm_protocols" / PROTOCOLS["dev"]
     path.write_bytes(b"fLaC\xff\xfe\x00")
-    with pytest.raises(ProtocolError, match="cannot be read as text"):
+    with pytest.raises(ProtocolError, match="not a text file"):
         read_la(la)
     path.write_bytes(b"\n\n")
     with pytest.raises(ProtocolError, match="is empty"):

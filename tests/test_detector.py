@@ -168,6 +168,16 @@ def test_windows_with_gaps_are_refused(seconds, hop):
         Windows(seconds, hop)
 
 
+def test_a_detector_of_vectors_refuses_audio(wave):
+    with pytest.raises(SettingsError, match="vectors, not audio"):
+        Detector.build({"name": "vectors", "dim": 3}, "linear").score(wave)
+
+
+def test_a_score_is_a_number_too(detector, wave):
+    result = detector.score(wave)
+    assert float(result) == result.mean
+
+
 def test_scoring_a_bad_file_names_it(detector, tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"not audio")
     with pytest.raises(AudioError, match=r"bad\.wav"):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from earwitness.errors import CheckpointError, ProtocolError, RunError, SettingsError
+from earwitness.errors import AudioError, CheckpointError, ProtocolError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.running import run
 from earwitness.runs import RunFolder
@@ -229,6 +229,23 @@ WRONG = {
 def test_typos_dont_pass(override, file):
     with pytest.raises(SettingsError, match=WRONG[override]):
         Experiment.read(file, [override])
+
+
+def test_unusable_files_are_refused_or_left_out_by_name(toy_manifest, tmp_path):
+    import shutil
+
+    root = tmp_path / "toy"
+    shutil.copytree(toy_manifest.root, root)
+    (root / "low-train-spoof-3.wav").write_bytes(b"nothing")
+    path = tmp_path / "toy.toml"
+    path.write_text(FILE.format(root=root))
+    quick = ["training.epochs=1", "strategies={naive={}}"]
+    with pytest.raises(AudioError, match=r"low-train-spoof-3\.wav"):
+        run(Experiment.read(path, quick), tmp_path / "refused")
+    run(Experiment.read(path, [*quick, "stream.unusable=skip"]), tmp_path / "skipped")
+    provenance = RunFolder(tmp_path / "skipped").provenance
+    assert [Path(s["path"]).name for s in provenance["skipped"]] == ["low-train-spoof-3.wav"]
+    assert provenance["manifests"]["low"]["train"]["spoof"] == 15
 
 
 def test_an_unknown_task_or_corpus_names_what_there_is(file):

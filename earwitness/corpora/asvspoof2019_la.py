@@ -12,8 +12,9 @@ A01 to A19 for spoof. Attacks A07 to A19 are in eval only.
 
 from pathlib import Path
 
-from earwitness.corpora.base import find_holder, listing, read_text, require_counts
+from earwitness.corpora.base import find_holder, listing, require_counts
 from earwitness.errors import ProtocolError, SettingsError, nearest
+from earwitness.files import read_text
 from earwitness.trials import Manifest, Trial
 
 __all__ = ["PARTS", "read"]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from earwitness.errors import ProtocolError, nearest
+from earwitness.files import read_text
 from earwitness.trials import Manifest
 
 __all__ = [
@@ -13,7 +14,6 @@ __all__ = [
     "find_holder",
     "listing",
     "read_table",
-    "read_text",
     "require_columns",
     "require_counts",
 ]
@@ -56,18 +56,6 @@ def listing(folder: Path) -> str:
     names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir())
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return ", ".join(names[:6]) + more if names else "an empty folder"
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file, with or without a byte order mark.
-
-    Raises:
-        ProtocolError: no such file, or not UTF-8.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ProtocolError(f"{path}: cannot be read as text ({error}).") from None
 
 
 def require_columns(path: Path, columns: Mapping[str, str] | None) -> None:

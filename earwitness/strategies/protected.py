@@ -31,9 +31,7 @@ class ProtectedLayer:
             frames (``mean``) or give one row a frame (``each``).
     """
 
-    def __init__(
-        self, name: str, module: Any, *, bias: bool, positions: int = 1, frames: str = "mean"
-    ):
+    def __init__(self, name: str, module: Any, *, bias: bool, positions: int = 1, frames: str = "mean"):
         self.name = name
         self.module = module  # linear or convolution
         self.bias = bias and self.module.bias is not None
