@@ -173,25 +173,31 @@ class Experiment:
         """The window policy for scoring."""
         return Windows(**self.settings["detector"].get("windows", {}))
 
-    def stream(self) -> Stream:
-        """Read the corpus and cut it into tasks; every audio file is checked to be there."""
+    def stream(self, *, learned: int = 0) -> Stream:
+        """Read the corpus and cut it into tasks; every audio file needed is checked to be there.
+
+        Training recordings of the first ``learned`` tasks aren't needed any more and may be gone.
+        """
         from earwitness import corpora
 
         stream = self.settings["stream"]
         root = self.folder / stream.get("root", ".")
         parts = corpora.read(stream.get("corpus", "manifest"), root, **stream.get("reader", {}))
         manifest = join_manifests(self.name, parts.values()) if len(parts) > 1 else _only(parts)
-        if stream.get("unusable", "refuse") == "refuse":
-            manifest.require_files()
-        else:
+        if stream.get("unusable", "refuse") == "skip":
             manifest = self._usable(manifest)
-        return Stream.by(
+        tasks = Stream.by(
             manifest,
             stream.get("by", "domain"),
             order=stream.get("order"),
             dev_split=stream.get("dev_split", "dev"),
             test_split=stream.get("test_split", "test"),
         )
+        for position, task in enumerate(tasks):
+            needed = (task.dev, task.test) if position < learned else (task.train, task.dev, task.test)
+            for part in needed:
+                part.require_files()
+        return tasks
 
 
 def _only(parts: Mapping[str, Manifest]) -> Manifest:

@@ -60,18 +60,19 @@ def run(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    stream = experiment.stream()
+    places = [
+        (folder / label / f"seed-{seed}", label, seed)
+        for seed in experiment.seeds
+        for label in experiment.labels
+    ]
+    stream = experiment.stream(learned=min(_learned(path) for path, _, _ in places))
+    names = tuple(task.name for task in stream)
+    runs = [Run(*place, names) for place in places]
     with _lock(folder / ".lock"):
-        _write_provenance(experiment, stream, folder)
-        names = tuple(task.name for task in stream)
-        waiting = [
-            Run(folder / label / f"seed-{seed}", label, seed, names)
-            for seed in experiment.seeds
-            for label in experiment.labels
-        ]
-        for one in waiting:
+        for one in runs:
             _keep_settings(experiment, one)
-        waiting = [r for r in waiting if not _is_complete(r)]
+        _write_provenance(experiment, stream, folder)
+        waiting = [one for one in runs if not _is_complete(one)]
         if workers == 1 or len(waiting) == 1:
             for one in waiting:
                 _run_one(experiment, one, stream, on_step)
@@ -126,7 +127,7 @@ def _work(experiment: Experiment, one: Run) -> None:
     def report(label: str, seed: int, record: dict[str, Any]) -> None:
         _worker["steps"].put((label, seed, {k: record[k] for k in ("task", "step", "loss")}))
 
-    _run_one(experiment, one, experiment.stream(), report)
+    _run_one(experiment, one, experiment.stream(learned=_learned(one.path)), report)
 
 
 def _run_one(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
@@ -151,6 +152,7 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
     training, strategy = experiment.training(one.label), experiment.strategy(one.label)
     if experiment.settings["evaluation"].get("untrained", True):
         _judge(experiment, one, stream, detector, -1)
+    _judge_earlier(experiment, one, stream)
     log = _StepLog(one, on_step)
     for done in learn(
         detector,
@@ -162,11 +164,25 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         on_step=log,
     ):
         _judge(experiment, one, stream, detector, done.position)
+        detector.card = _card(experiment, one, stream, done.position)
+        detector.save(one.detector_after(done.position))
         write_json(one.path / "storage" / f"{done.position + 1}.json", vars(strategy.storage()))
         log.note_time(done)
-    detector.card = _card(experiment, one, stream)
     detector.save(one.path / "detector")
     write_json(one.path / "done.json", {"tasks": list(one.tasks), "detector": detector.digest})
+
+
+def _learned(path: Path) -> int:
+    """How many tasks the run in ``path`` has finished."""
+    return len(list((path / "storage").glob("*.json")))
+
+
+def _judge_earlier(experiment: Experiment, one: Run, stream: Stream) -> None:
+    """Judge the detectors of earlier days on tasks that were added since."""
+    for position in range(_learned(one.path)):
+        earlier = one.detector_after(position)
+        if earlier.is_dir():
+            _judge(experiment, one, stream, Detector.load(earlier), position)
 
 
 def _judge(experiment: Experiment, one: Run, stream: Stream, detector: Detector, position: int) -> None:
@@ -177,8 +193,9 @@ def _judge(experiment: Experiment, one: Run, stream: Stream, detector: Detector,
                 score(detector, getattr(task, split)).write(path)
 
 
-def _card(experiment: Experiment, one: Run, stream: Stream) -> dict[str, Any]:
-    """What the saved detector says of itself."""
+def _card(experiment: Experiment, one: Run, stream: Stream, position: int) -> dict[str, Any]:
+    """What the detector after the task at ``position`` says of itself."""
+    seen = list(stream)[: position + 1]
     card: dict[str, Any] = {
         "strategy": {"name": one.label, **experiment.settings["strategies"][one.label]},
         "seed": one.seed,
@@ -190,12 +207,11 @@ def _card(experiment: Experiment, one: Run, stream: Stream) -> dict[str, Any]:
                 "labels": task.train.counts(),
                 "attacks": sorted(a for a in task.train.counts("attack") if a != "-"),
             }
-            for task in stream
+            for task in seen
         ],
     }
     if "dev" in experiment.splits:
-        last = len(stream) - 1
-        parts = [one.scores(last, on, "dev") for on in range(len(stream))]
+        parts = [one.scores(position, on, "dev") for on in range(len(seen))]
         dev = Scores(
             (f"{n}/{i}" for n, p in enumerate(parts) for i in p.ids),
             np.concatenate([p.values for p in parts]),

@@ -13,6 +13,7 @@
         storage/<i>.json         what the strategy keeps after task i: bytes, clips, keeps_audio
         scores/<split>/<i>-<task learned last>/<j>-<task judged>.csv
         checkpoint.safetensors   where learning stands
+        detectors/<i>-<task>/    the detector after task i
         detector/                the detector after the last task
         done.json                written last: a run with this file is complete
 
@@ -55,6 +56,10 @@ class Run:
         learned = self.tasks[after] if after >= 0 else "untrained"
         folder = self.path / "scores" / split / f"{after + 1}-{learned}"
         return folder / f"{on + 1}-{self.tasks[on]}.csv"
+
+    def detector_after(self, position: int) -> Path:
+        """The folder of the detector as it was after the task at ``position`` (from 0)."""
+        return self.path / "detectors" / f"{position + 1}-{self.tasks[position]}"
 
     def scores(self, after: int, on: int, split: str = "test") -> Scores:
         """Read one score file."""

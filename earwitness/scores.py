@@ -123,9 +123,10 @@ class Scores:
             [i, repr(float(v)), label]
             for i, v, label in zip(self.ids, self.values, self.labels, strict=True)
         )
-        write_text(path, out.getvalue())
+        # The side file first: a process killed in between leaves no scores without provenance.
         if self.provenance:
             write_json(path.with_name(path.name + ".json"), self.provenance)
+        write_text(path, out.getvalue())
 
     @classmethod
     def read(cls, path: str | Path) -> "Scores":

@@ -130,7 +130,7 @@ class _Loop:
         seed: int,
         on_step: Callable[[dict[str, Any]], None],
     ):
-        warn_about_optimiser(strategy, training.optimiser)
+        warn_about_optimiser(strategy, training.optimiser, training.weight_decay)
         self.detector, self.strategy, self.stream = detector, strategy, stream
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step

@@ -218,9 +218,12 @@ class Manifest:
 
 
 def join_manifests(name: str, manifests: Iterable[Manifest]) -> Manifest:
-    """All trials of several manifests, in order; relative paths become absolute."""
-    trials = [_absolute(t, m.root) for m in manifests for t in m]
-    return Manifest(name, trials)
+    """All trials of several manifests, in order; of different roots, paths become absolute."""
+    manifests = list(manifests)
+    roots = {m.root for m in manifests}
+    if len(roots) == 1:
+        return Manifest(name, (t for m in manifests for t in m), root=roots.pop())
+    return Manifest(name, (_absolute(t, m.root) for m in manifests for t in m))
 
 
 def _absolute(trial: Trial, root: Path) -> Trial:

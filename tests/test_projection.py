@@ -80,6 +80,24 @@ def test_running_trace_and_norms_are_those_of_the_matrices(how):
     assert math.isclose(projector.rank_energy, float(q.trace()) / D, rel_tol=1e-10)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 0.02)])
+@pytest.mark.parametrize("how", ["update", "block"])
+def test_the_norm_of_a_p_that_has_nearly_vanished(dtype, tolerance, how):
+    """d - 2 tr Q + ||Q||^2 would lose it to rounding: the numbers are measured from the matrix."""
+    rng = np.random.default_rng(0)
+    projector = Projector(9, 1e-3 if dtype == torch.float64 else 0.1, dtype)
+    for _ in range(40):
+        inputs = torch.from_numpy(rng.normal(0, 10, (64, 9)))
+        if how == "block":
+            projector.update_block(inputs)
+        else:
+            for row in inputs:
+                projector.update(row)
+    true = float(projector.matrix().double().norm())
+    assert true < 1e-3
+    assert math.isclose(projector.norm_p, true, rel_tol=tolerance)
+
+
 def test_modify_without_beta_is_g_p_and_with_beta_the_two_directions():
     projector = Projector(D, 0.1)
     projector.update_block(torch.from_numpy(rows(3)))

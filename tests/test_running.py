@@ -200,6 +200,45 @@ def test_a_stream_that_grows_goes_on(file, tmp_path):
     assert (tmp_path / "run/rwm/seed-0/scores/test/1-low/1-low.csv").read_bytes() == low
 
 
+def test_a_stream_grown_in_steps_has_no_gaps_and_needs_no_old_training_clips(tmp_path):
+    """Three tasks, two at first: earlier detectors are judged on the third; task 1's clips are gone."""
+    import shutil
+
+    from earwitness.corpora import synthetic
+    from earwitness.evaluation import matrix
+
+    domains = ("pulse-vocoder", "upsampler", "sinusoidal")
+    reader = {"domains": domains, "clips": (4, 2, 2), "seconds": (0.5, 0.6)}
+    synthetic.make(tmp_path / "corpus", **reader)
+    settings = {
+        "stream": {"corpus": "manifest", "root": "corpus", "order": list(domains[:2])},
+        "detector": {"back_end": {"name": "mlp", "hidden": [6]}},
+        "training": {"epochs": 1, "seconds": 0.5},
+        "strategies": {"rwm": {}},
+    }
+    run(Experiment.from_settings(settings, folder=tmp_path), tmp_path / "run")
+    for clip in (tmp_path / "corpus").rglob("pulse-vocoder-train-*"):
+        clip.unlink()
+    settings["stream"]["order"] = list(domains)
+    run(Experiment.from_settings(settings, folder=tmp_path), tmp_path / "run")
+    (one,) = RunFolder(tmp_path / "run").finished()
+    assert matrix(one).shape == (3, 3)
+    shutil.rmtree(tmp_path / "run" / "rwm")
+    with pytest.raises(ProtocolError, match=r"8 of 8 audio file\(s\) not found"):
+        run(Experiment.from_settings(settings, folder=tmp_path), tmp_path / "run")
+
+
+def test_a_refused_run_leaves_the_folder_as_it_was(file, undisturbed, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(undisturbed, copy)
+    with pytest.raises(CheckpointError, match="other settings"):
+        run(Experiment.read(file, ["training.epochs=1"]), copy)
+    assert bits(copy) == bits(undisturbed)
+    assert (copy / "provenance.json").read_bytes() == (undisturbed / "provenance.json").read_bytes()
+
+
 def test_two_processes_cannot_share_a_folder(file, tmp_path):
     import fcntl
 

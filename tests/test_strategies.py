@@ -257,8 +257,14 @@ def test_a_strategy_that_changed_nothing_is_an_error(toy_stream):
     def criterion(output, batch):
         return cross_entropy(output, batch) + extra.square()
 
-    with pytest.raises(RunError, match="changed no gradient"):
+    with pytest.raises(RunError, match="turned no gradient"):
         list(learn(detector, strategy, toy_stream, training=TRAINING, criterion=criterion))
+
+
+def test_a_change_of_length_alone_is_no_action(toy_stream):
+    """RWM with a huge alpha leaves P the identity: it rescales gradients, and that is an error."""
+    with pytest.raises(RunError, match="turned no gradient"):
+        list(learn(make_detector(), STRATEGIES.build("rwm", alpha=1e30), toy_stream, training=TRAINING))
 
 
 def test_looking_in_evaluation_mode_is_not_heard():
@@ -271,6 +277,12 @@ def test_looking_in_evaluation_mode_is_not_heard():
 def test_adam_with_projected_gradients_warns(toy_stream):
     training = Training(epochs=1, seconds=0.5, optimiser="adam", learning_rate=1e-3)
     with pytest.warns(UserWarning, match="project='update'"):
+        next(learn(make_detector(), STRATEGIES.build("owm"), toy_stream, training=training))
+
+
+def test_weight_decay_warns_too(toy_stream):
+    training = Training(epochs=1, seconds=0.5, weight_decay=0.1, learning_rate=1e-3)
+    with pytest.warns(UserWarning, match="weight decay takes updates out"):
         next(learn(make_detector(), STRATEGIES.build("owm"), toy_stream, training=training))
 
 

@@ -23,6 +23,7 @@ from earwitness.streams import Task
 
 __all__ = ["ProjectedStrategy"]
 
+_NO_TURN = 1e-8  # 1 - cosine: an angle below a hundredth of a degree
 _FLUSH = 128  # mean inputs gathered before one block update
 
 
@@ -172,12 +173,16 @@ class ProjectedStrategy(Strategy):
             turned = projector.direct(matrix, product, self._beta, self.direction_norm)
         if self.strength < 1:
             turned = torch.lerp(matrix, turned, self.strength)
-        size = float(matrix.norm())
+        size, turned_size = float(matrix.norm()), float(turned.norm())
         if size > 0:
-            self._moved = max(self._moved, float((turned - matrix).norm()) / size)
-            ratio = float(turned.norm()) / size
-            self._latest[layer.name] = {"gradient_ratio": ratio, "beta": self._beta}
+            self._note_turn(matrix, turned, size * turned_size)
+            self._latest[layer.name] = {"gradient_ratio": turned_size / size, "beta": self._beta}
         return turned
+
+    def _note_turn(self, matrix: Tensor, turned: Tensor, sizes: float) -> None:
+        """The largest turn so far, as 1 - cosine: a change of length alone is a learning rate."""
+        cosine = float((matrix.double() * turned.double()).sum()) / sizes if sizes else 0.0
+        self._moved = max(self._moved, 1 - cosine)
 
     def after_step(self, learning: Learning) -> None:
         """With ``project="update"``, turn what the optimiser did."""
@@ -190,11 +195,11 @@ class ProjectedStrategy(Strategy):
     def end_task(self, learning: Learning, task: Task) -> None:
         """Check that the task was really learned in the new direction; let P learn the task."""
         self._ears.close()
-        if learning.position > 0 and self.strength > 0 and self._moved == 0:
+        if learning.position > 0 and self.strength > 0 and self._moved < _NO_TURN:
             raise RunError(
-                f"task {task.name!r}: the strategy changed no gradient of its "
+                f"task {task.name!r}: the strategy turned no gradient of its "
                 f"{len(self._layers)} protected layer(s), so it would be naive under another name; "
-                "are the chosen layers frozen, or their inputs zero?"
+                "are the chosen layers frozen, their inputs nearly zero, or alpha far too large?"
             )
         self._pass_over_task(learning)
         if self.precision == torch.float32:
@@ -217,6 +222,12 @@ class ProjectedStrategy(Strategy):
                         self._flush(name, waiting, _FLUSH)
         for name in waiting:
             self._flush(name, waiting, 1)
+        unheard = [layer.name for layer in self._layers if layer.name not in self._old]
+        if self.timing == "post_task" and unheard:
+            raise RunError(
+                f"layers {', '.join(unheard)} were never called in the pass over the task, so their "
+                "inputs can't be protected; choose others with layers=[...]."
+            )
 
     def _flush(self, name: str, waiting: dict[str, list[Tensor]], least: int) -> None:
         """A row heard at alpha x decay weighs as much as one divided by sqrt(decay) at alpha."""
@@ -274,12 +285,13 @@ class ProjectedStrategy(Strategy):
         return Storage(bytes=size)
 
 
-def warn_about_optimiser(strategy: Strategy, optimiser: str) -> None:
-    """Adam's per-coordinate scaling destroys a projected gradient's direction: say so."""
+def warn_about_optimiser(strategy: Strategy, optimiser: str, weight_decay: float) -> None:
+    """Adam's scaling and weight decay take an update out of a projected gradient's direction."""
     projects = isinstance(strategy, ProjectedStrategy) and strategy.project == "gradient"
-    if projects and optimiser != "sgd":
+    culprit = optimiser if optimiser != "sgd" else "weight decay" if weight_decay else ""
+    if projects and culprit:
         warnings.warn(
-            f"{optimiser} rescales each coordinate of a projected gradient, so old inputs are not "
-            "protected; use the strategy's project='update', or optimiser 'sgd'.",
+            f"{culprit} takes updates out of the projected direction, so old inputs are not "
+            "protected; use the strategy's project='update', or SGD without weight decay.",
             stacklevel=2,
         )

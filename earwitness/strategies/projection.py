@@ -28,13 +28,16 @@ __all__ = [
 ]
 
 _TINY = 1e-12  # a direction of smaller norm is taken as absent
+_MEASURE_EVERY = 64  # steps
+_NUMBERS = ("trace_q", "square_p", "square_q", "updates")
 
 
 class Projector:
     """P of one layer, its updates, and the directions made from it.
 
-    Besides the one (dim, dim) matrix it keeps two numbers, tr Q and ||Q||_F^2, up to date in O(dim)
-    a step, so neither Q nor a norm is ever computed from a matrix during learning.
+    Besides the one (dim, dim) matrix it keeps three numbers, tr Q, ||P||_F^2 and ||Q||_F^2, up to
+    date in O(dim) a step. They are measured afresh from the matrix every 64 steps and after every
+    block, because a P that has shrunk to nearly nothing would be lost in their rounding.
 
     Args:
         dim: inputs of the layer.
@@ -61,6 +64,7 @@ class Projector:
         self.alpha = alpha
         self.p = torch.eye(dim, dtype=dtype, device=device)
         self.trace_q = 0.0
+        self.square_p = float(dim)  # ||P||_F^2
         self.square_q = 0.0  # ||Q||_F^2
         self.updates = 0
 
@@ -71,7 +75,7 @@ class Projector:
     @property
     def norm_p(self) -> float:
         """||P||_F."""
-        return math.sqrt(max(self.dim - 2 * self.trace_q + self.square_q, 0.0))
+        return math.sqrt(max(self.square_p, 0.0))
 
     @property
     def norm_q(self) -> float:
@@ -100,15 +104,18 @@ class Projector:
         return product.addr_(gradient.to(k) @ k, k, alpha=-1 / den)
 
     def _downdate(self, k: Tensor, r: Tensor, alpha: float | None) -> float:
-        den = (self.alpha if alpha is None else alpha) + float(r @ k)
+        # r P r is positive; float32 may round a vanishing one to below zero.
+        den = (self.alpha if alpha is None else alpha) + max(float(r @ k), 0.0)
         scaled = k / math.sqrt(den)  # scaled first, so that rounding keeps P symmetric
-        energy = float(scaled @ scaled)
-        # ||Q + s s'||^2 = ||Q||^2 + 2 s'Qs + (s's)^2, and s'Qs = s's - s'Ps.
-        overlap = energy - float(scaled @ (self.p @ scaled))
-        self.square_q += 2 * max(overlap, 0.0) + energy**2
+        energy, kept = float(scaled @ scaled), float(scaled @ (self.p @ scaled))
+        # ||P - s s'||^2 = ||P||^2 - 2 s'Ps + (s's)^2; the same for Q, with s'Qs = s's - s'Ps.
+        self.square_p += energy**2 - 2 * kept
+        self.square_q += energy**2 + 2 * max(energy - kept, 0.0)
         self.trace_q += energy
         self.p.addr_(scaled, scaled, alpha=-1)
         self.updates += 1
+        if self.updates % _MEASURE_EVERY == 0:
+            self._measure()
         return den
 
     def update_block(self, R: Tensor, alpha: float | None = None) -> None:
@@ -123,9 +130,11 @@ class Projector:
         if len(rows) > self.dim:
             rows = torch.linalg.qr(rows, mode="r").R
         k = self.p @ rows.T
-        system = rows @ k
+        system = (rows @ k).double()
+        system = (system + system.T) / 2
         system.diagonal().add_(alpha)
-        half = torch.linalg.solve_triangular(torch.linalg.cholesky(system), k.T, upper=False)
+        factor = torch.linalg.cholesky(system).to(k)
+        half = torch.linalg.solve_triangular(factor, k.T, upper=False)
         self.p.addmm_(half.T, half, alpha=-1)
         self.p = (self.p + self.p.T) / 2
         self._measure()
@@ -138,8 +147,13 @@ class Projector:
         self._measure()
 
     def _measure(self) -> None:
-        q = torch.eye(self.dim, dtype=torch.float64, device=self.p.device) - self.p.double()
-        self.trace_q, self.square_q = float(q.trace()), float(q.square().sum())
+        self.trace_q = self.square_p = self.square_q = 0.0
+        for first in range(0, self.dim, 256):  # a few rows at a time: no second matrix
+            rows = self.p[first : first + 256].to(torch.float64, copy=True)
+            self.square_p += float(rows.square().sum())
+            rows.diagonal(first).sub_(1)
+            self.trace_q -= float(rows.diagonal(first).sum())
+            self.square_q += float(rows.square().sum())
 
     def modify(self, G: Tensor, beta: float | None = None, *, norm: str = "frobenius") -> Tensor:
         """The gradient in the method's direction, (outputs, dim).
@@ -172,20 +186,15 @@ class Projector:
         return float(values.abs().max()), float((1 - values).abs().max())
 
     def state(self) -> dict[str, object]:
-        """P and its two numbers."""
-        return {
-            "p": self.p,
-            "trace_q": self.trace_q,
-            "square_q": self.square_q,
-            "updates": self.updates,
-        }
+        """P and its numbers."""
+        numbers = {name: getattr(self, name) for name in _NUMBERS}
+        return {"p": self.p, **numbers}
 
     def load(self, state: dict[str, object]) -> None:
         """Take up a saved state."""
         self.p = state["p"].to(self.p)  # type: ignore[attr-defined]
-        self.trace_q = float(state["trace_q"])  # type: ignore[arg-type]
-        self.square_q = float(state["square_q"])  # type: ignore[arg-type]
-        self.updates = int(state["updates"])  # type: ignore[call-overload]
+        for name in _NUMBERS:
+            setattr(self, name, state[name])
 
 
 def rawm_beta(is_compact: Tensor, smoothing: float = 1.0) -> float:
