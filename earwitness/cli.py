@@ -99,7 +99,10 @@ def score(
 
     loaded = Detector.load(detector)
     own = loaded.windows
-    policy = Windows(window or own.seconds, hop or min(own.hop, window or own.hop))
+    seconds = own.seconds if window is None else window
+    policy = Windows(seconds, min(own.hop, seconds) if hop is None else hop)
+    if len(set(files)) < len(files):
+        raise SettingsError("a file is named twice; every recording is scored once.")
     outcomes = score_table(loaded, files, policy, typer.echo)
     typer.echo(explain_worth(loaded))
     if csv is not None:
@@ -222,11 +225,14 @@ def _progress(plan: Any) -> Iterator[Any]:
         *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
     ) as bars:
         rows: dict[tuple[str, int], Any] = {}
+        tasks = len(plan.settings["stream"].get("order") or []) or None
 
         def on_step(label: str, seed: int, record: dict[str, Any]) -> None:
             if (label, seed) not in rows:
-                rows[label, seed] = bars.add_task(f"{label} seed {seed}", total=None, told="")
-            told = f"{record['task']}  step {record['step']}  loss {record['loss']:.3f}"
-            bars.update(rows[label, seed], advance=1, told=told)
+                rows[label, seed] = bars.add_task(f"{label} seed {seed}", total=tasks, told="")
+            done = record["position"] + (record["step"] + 1) / record["steps"]
+            where = f"{record['task']}  step {record['step'] + 1}/{record['steps']}"
+            told = f"{where}  loss {record['loss']:.3f}"
+            bars.update(rows[label, seed], completed=done, told=told)
 
         yield on_step

@@ -164,7 +164,8 @@ def check_strategy(
 ) -> None:
     """Resume equals uninterrupted to the bit, and looking at the detector leaves no trace.
 
-    A run is cut after each step in turn of the second task's beginning and resumed from its files.
+    A run is cut at three places (the end of the first task, the first step of the second, the last
+    step but one) and resumed from its checkpoint.
     """
     whole = _learn(build(), make_detector(), stream, training)
     watched = _learn(build(), make_detector(), stream, training, look=True)

@@ -41,7 +41,7 @@ class Windows:
     hop: float = 1.5
 
     def __post_init__(self) -> None:
-        if not 0 < self.hop <= self.seconds:
+        if not 0 < self.hop <= self.seconds < float("inf"):
             raise SettingsError(
                 f"windows of {self.seconds} s every {self.hop} s leave gaps or stand still; "
                 "expected 0 < hop <= seconds."
@@ -81,10 +81,14 @@ class Detector(nn.Module):
         card: Mapping[str, Any] | None = None,
     ):
         super().__init__()
-        self.settings = {"front_end": dict(front_end), "back_end": dict(back_end)}
-        self.front_end = FRONTENDS.build(**self.settings["front_end"])
-        self.back_end = BACKENDS.build(**self.settings["back_end"], features=self.front_end.features)
+        self.front_end = FRONTENDS.build(**front_end)
+        self.back_end = BACKENDS.build(**{**back_end, "features": self.front_end.features})
+        self.settings = {
+            "front_end": dict(self.front_end.built_from),
+            "back_end": {k: v for k, v in self.back_end.built_from.items() if k != "features"},
+        }
         self.windows = windows or Windows()
+        self.require_seconds(self.windows.seconds, "windows.seconds")
         self.card = dict(card or {})
 
     @classmethod
@@ -108,6 +112,19 @@ class Detector(nn.Module):
             return cls(_named(front_end), _named(back_end), windows=windows)
 
     @property
+    def min_samples(self) -> int:
+        """The shortest clip that front and back end can hear."""
+        return self.front_end.samples_for(self.back_end.min_frames)
+
+    def require_seconds(self, seconds: float, setting: str) -> None:
+        """Raise when clips of that length are too short for this detector."""
+        least = self.min_samples / audio.SAMPLE_RATE
+        if self.front_end.eats == "wave" and seconds < least:
+            raise SettingsError(
+                f"{setting} is {seconds} s; this front end and back end need at least {least:.3f} s."
+            )
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.parameters()).device
@@ -127,6 +144,11 @@ class Detector(nn.Module):
         """Waves (batch, samples) with valid ``length`` (batch,) to logits, embedding, score."""
         if length is None:
             length = torch.full((len(wave),), wave.shape[1], dtype=torch.long, device=wave.device)
+        if int(length.min()) < self.min_samples:
+            raise SettingsError(
+                f"a clip has {int(length.min())} samples; this detector needs {self.min_samples}. "
+                "Repeat or pad short clips first, as Detector.score does."
+            )
         return self.back_end(self.front_end(wave, length))
 
     def score(self, recording: str | Path | Any, *, windows: Windows | None = None) -> ClipScore:
@@ -155,11 +177,12 @@ class Detector(nn.Module):
     @torch.no_grad()
     def _score_windows(self, wave: Any, starts: list[int], window: int) -> list[float]:
         rows = [audio.crop_or_repeat(wave, window, start=start) for start in starts]
-        was_training = self.training
+        modes = {module: module.training for module in self.modules()}
         self.eval()
         stacked = torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in rows])
-        scores = self(stacked.to(self.device)).score.double().tolist()
-        self.train(was_training)
+        scores = self(stacked.to(self.device)).score.cpu().double().tolist()
+        for module, mode in modes.items():
+            module.training = mode
         return scores
 
     def save(self, folder: str | Path) -> None:
@@ -208,7 +231,7 @@ class Detector(nn.Module):
                 card["front_end"], card["back_end"], windows=Windows(**card["windows"]), card=extra
             )
             detector.load_state_dict(load_file(path))
-        except (SafetensorError, RuntimeError, SettingsError, TypeError, KeyError) as error:
+        except (SafetensorError, RuntimeError, SettingsError, TypeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{folder}: card and weights don't make a detector ({error})."
             ) from None
@@ -236,6 +259,8 @@ def _read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not the card of an earwitness detector.")
     missing = [key for key in (*_CARD_KEYS, "windows") if key not in card]
+    if not missing and not isinstance(card["weights_sha256"], str):
+        missing = ["weights_sha256"]
     if missing or card["format_version"] != 1 or card["sample_rate"] != audio.SAMPLE_RATE:
         raise CheckpointError(
             f"{path}: expected format version 1 at {audio.SAMPLE_RATE} Hz, found version "

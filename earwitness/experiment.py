@@ -40,7 +40,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from earwitness.detector import Windows
+from earwitness.detector import Detector, Windows
 from earwitness.errors import AudioError, SettingsError, nearest
 from earwitness.shelf import bind_settings
 from earwitness.strategies import STRATEGIES
@@ -63,7 +63,8 @@ _EVALUATION = ("splits", "untrained")
 class Experiment:
     """A read and checked experiment; ``settings`` is the whole file, resolved.
 
-    ``skipped`` has path and reason of each file that ``stream`` left out, if that was asked for.
+    ``skipped`` has path and reason of each file that ``stream`` left out, if that was asked for;
+    ``left_out`` how many trials there are of each domain that ``order`` does not name.
 
     >>> experiment = Experiment.from_settings({"name": "toy", "stream": {"root": "toy"}})
     >>> experiment.labels, experiment.seeds
@@ -74,6 +75,7 @@ class Experiment:
     settings: dict[str, Any] = field(repr=False)
     folder: Path = Path()
     skipped: list[dict[str, str]] = field(default_factory=list, repr=False, compare=False)
+    left_out: dict[str, int] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def read(cls, path: str | Path, overrides: Iterable[str] = ()) -> "Experiment":
@@ -102,6 +104,8 @@ class Experiment:
         """Check settings given as a mapping."""
         resolved = deepcopy(dict(settings))
         _refuse_unknown(resolved, _SECTIONS, "the experiment")
+        for section in ("training", "strategies"):
+            _require_section(resolved.setdefault(section, {}), f"[{section}]")
         for section, known in (
             ("stream", _STREAM),
             ("detector", _DETECTOR),
@@ -109,8 +113,7 @@ class Experiment:
         ):
             _refuse_unknown(resolved.setdefault(section, {}), known, f"[{section}]")
         resolved.setdefault("seeds", [0])
-        resolved.setdefault("strategies", {"naive": {}})
-        resolved.setdefault("training", {})
+        resolved["strategies"] = resolved["strategies"] or {"naive": {}}
         experiment = cls(str(resolved.get("name", "experiment")), resolved, Path(folder))
         experiment._check()
         return experiment
@@ -123,18 +126,22 @@ class Experiment:
         report = audio.DecodingReport()
         read = audio.read_many(paths, on_error="skip", report=report)
         bad = {str(p) for p, result in read if isinstance(result, AudioError)}
-        self.skipped.extend({"path": f.path, "reason": f.reason} for f in report.failures)
+        self.skipped[:] = [{"path": f.path, "reason": f.reason} for f in report.failures]
         return manifest.where(lambda trial: str(manifest.path(trial)) not in bad)
 
     def _check(self) -> None:
         """Build everything that needs no data, so that a typo fails before the first step."""
+        detector = self.detector(0)
         for label in self.labels:
+            _require_section(self.settings["strategies"][label], f"[strategies.{label}]")
             self.strategy(label)
-            self.training(label)
-        bind_settings(Windows, self.settings["detector"].get("windows", {}), "windows")
+            detector.require_seconds(self.training(label).seconds, "training.seconds")
         seeds = self.settings["seeds"]
-        if not seeds or not all(isinstance(s, int) and s >= 0 for s in seeds):
-            raise SettingsError(f"seeds is {seeds!r}, expected a list of whole numbers from 0.")
+        whole = isinstance(seeds, list) and all(isinstance(s, int) and s >= 0 for s in seeds)
+        if not seeds or not whole or len(set(seeds)) < len(seeds):
+            raise SettingsError(
+                f"seeds is {seeds!r}, expected a list of different whole numbers from 0."
+            )
         unusable = self.settings["stream"].get("unusable", "refuse")
         if unusable not in ("refuse", "skip"):
             raise SettingsError(f"[stream] unusable is {unusable!r}; choose from refuse, skip.")
@@ -171,7 +178,19 @@ class Experiment:
 
     def windows(self) -> Windows:
         """The window policy for scoring."""
-        return Windows(**self.settings["detector"].get("windows", {}))
+        windows = self.settings["detector"].get("windows", {})
+        _require_section(windows, "detector.windows")
+        return Windows(**bind_settings(Windows, windows, "windows"))
+
+    def detector(self, seed: int) -> Detector:
+        """A new detector with the weights that ``seed`` gives."""
+        parts = self.settings["detector"]
+        return Detector.build(
+            parts.get("front_end", "logmel"),
+            parts.get("back_end", "resnet"),
+            seed=seed,
+            windows=self.windows(),
+        )
 
     def stream(self, *, learned: int = 0) -> Stream:
         """Read the corpus and cut it into tasks; every audio file needed is checked to be there.
@@ -193,6 +212,9 @@ class Experiment:
             dev_split=stream.get("dev_split", "dev"),
             test_split=stream.get("test_split", "test"),
         )
+        chosen = {task.name for task in tasks}
+        counts = manifest.counts(stream.get("by", "domain"))
+        self.left_out.update({name: n for name, n in counts.items() if name not in chosen})
         for position, task in enumerate(tasks):
             needed = (task.dev, task.test) if position < learned else (task.train, task.dev, task.test)
             for part in needed:
@@ -221,9 +243,13 @@ def _override(settings: dict[str, Any], text: str) -> None:
         settings[key] = value.strip()
 
 
-def _refuse_unknown(table: Any, known: tuple[str, ...], where: str) -> None:
+def _require_section(table: Any, where: str) -> None:
     if not isinstance(table, dict):
         raise SettingsError(f"{where} is {table!r}, expected a section.")
+
+
+def _refuse_unknown(table: Any, known: tuple[str, ...], where: str) -> None:
+    _require_section(table, where)
     for key in table:
         if key not in known:
             raise SettingsError(

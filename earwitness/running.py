@@ -8,9 +8,6 @@ import fcntl
 import json
 import multiprocessing
 import os
-import platform
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,21 +18,26 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tomli_w
 import torch
 
-import earwitness
 from earwitness.detector import Detector
-from earwitness.errors import CheckpointError, RunError
-from earwitness.evaluation import dev_threshold, evaluate
+from earwitness.errors import RunError
 from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
+from earwitness.records import (
+    check_run,
+    data_of,
+    describe,
+    is_complete,
+    learned,
+    write_provenance,
+    write_settings,
+)
 from earwitness.runs import Run, RunFolder
-from earwitness.scores import Scores
 from earwitness.scoring import score
 from earwitness.streams import Stream
 from earwitness.training import Done, learn
+from earwitness.trials import Manifest
 
 __all__ = ["run"]
 
@@ -65,14 +67,15 @@ def run(
         for seed in experiment.seeds
         for label in experiment.labels
     ]
-    stream = experiment.stream(learned=min(_learned(path) for path, _, _ in places))
+    stream = experiment.stream(learned=min(learned(path) for path, _, _ in places))
     names = tuple(task.name for task in stream)
     runs = [Run(*place, names) for place in places]
     with _lock(folder / ".lock"):
         for one in runs:
-            _keep_settings(experiment, one)
-        _write_provenance(experiment, stream, folder)
-        waiting = [one for one in runs if not _is_complete(one)]
+            check_run(experiment, one, stream)
+        waiting = [one for one in runs if not is_complete(experiment, one, stream)]
+        if waiting:
+            write_provenance(experiment, stream, folder)
         if workers == 1 or len(waiting) == 1:
             for one in waiting:
                 _run_one(experiment, one, stream, on_step)
@@ -85,6 +88,7 @@ def _run_parallel(experiment: Experiment, waiting: list[Run], workers: int, on_s
     context = get_context("spawn")
     steps = context.SimpleQueue()
     start = (steps, os.getpid())
+    others = set(multiprocessing.active_children())  # the caller's own
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=start) as pool:
         jobs = [pool.submit(_work, experiment, one) for one in waiting]
         try:
@@ -97,7 +101,7 @@ def _run_parallel(experiment: Experiment, waiting: list[Run], workers: int, on_s
                         job.result()
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
             if isinstance(error, BrokenProcessPool):
                 raise RunError(
@@ -125,9 +129,11 @@ def _end_with_parent(parent: int) -> None:
 
 def _work(experiment: Experiment, one: Run) -> None:
     def report(label: str, seed: int, record: dict[str, Any]) -> None:
-        _worker["steps"].put((label, seed, {k: record[k] for k in ("task", "step", "loss")}))
+        _worker["steps"].put(
+            (label, seed, {k: record[k] for k in ("task", "position", "step", "steps", "loss")})
+        )
 
-    _run_one(experiment, one, experiment.stream(learned=_learned(one.path)), report)
+    _run_one(experiment, one, experiment.stream(learned=learned(one.path)), report)
 
 
 def _run_one(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
@@ -143,13 +149,10 @@ def _run_one(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) 
 
 
 def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
-    detector = Detector.build(
-        experiment.settings["detector"].get("front_end", "logmel"),
-        experiment.settings["detector"].get("back_end", "resnet"),
-        seed=one.seed,
-        windows=experiment.windows(),
-    )
-    training, strategy = experiment.training(one.label), experiment.strategy(one.label)
+    (one.path / "done.json").unlink(missing_ok=True)
+    write_settings(experiment, one)
+    detector = experiment.detector(one.seed).to(experiment.training(one.label).device)
+    strategy = experiment.strategy(one.label)
     if experiment.settings["evaluation"].get("untrained", True):
         _judge(experiment, one, stream, detector, -1)
     _judge_earlier(experiment, one, stream)
@@ -158,73 +161,48 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         detector,
         strategy,
         stream,
-        training=training,
+        training=experiment.training(one.label),
         seed=one.seed,
         checkpoint=one.path / "checkpoint.safetensors",
         on_step=log,
     ):
         _judge(experiment, one, stream, detector, done.position)
-        detector.card = _card(experiment, one, stream, done.position)
+        detector.card = describe(experiment, one, stream, done.position)
         detector.save(one.detector_after(done.position))
         write_json(one.path / "storage" / f"{done.position + 1}.json", vars(strategy.storage()))
         log.note_time(done)
     detector.save(one.path / "detector")
-    write_json(one.path / "done.json", {"tasks": list(one.tasks), "detector": detector.digest})
-
-
-def _learned(path: Path) -> int:
-    """How many tasks the run in ``path`` has finished."""
-    return len(list((path / "storage").glob("*.json")))
+    write_json(
+        one.path / "done.json", {"data": data_of(experiment, stream), "detector": detector.digest}
+    )
 
 
 def _judge_earlier(experiment: Experiment, one: Run, stream: Stream) -> None:
     """Judge the detectors of earlier days on tasks that were added since."""
-    for position in range(_learned(one.path)):
-        earlier = one.detector_after(position)
-        if earlier.is_dir():
-            _judge(experiment, one, stream, Detector.load(earlier), position)
+    device = experiment.training(one.label).device
+    for position in range(learned(one.path)):
+        detector = Detector.load(one.detector_after(position)).to(device)
+        _judge(experiment, one, stream, detector, position)
 
 
 def _judge(experiment: Experiment, one: Run, stream: Stream, detector: Detector, position: int) -> None:
+    """Score every task's splits; what was scored before, by this detector on this data, stands."""
     for split in experiment.splits:
         for on, task in enumerate(stream):
-            path = one.score_file(position, on, split)
-            if not path.exists():
-                score(detector, getattr(task, split)).write(path)
+            path, manifest = one.score_file(position, on, split), getattr(task, split)
+            if not _is_judged(path, detector, manifest):
+                score(detector, manifest).write(path)
 
 
-def _card(experiment: Experiment, one: Run, stream: Stream, position: int) -> dict[str, Any]:
-    """What the detector after the task at ``position`` says of itself."""
-    seen = list(stream)[: position + 1]
-    card: dict[str, Any] = {
-        "strategy": {"name": one.label, **experiment.settings["strategies"][one.label]},
-        "seed": one.seed,
-        "stand_in": bool(experiment.settings.get("stand_in", False)),
-        "trained_on": [
-            {
-                "task": task.name,
-                "fingerprint": task.train.fingerprint(),
-                "labels": task.train.counts(),
-                "attacks": sorted(a for a in task.train.counts("attack") if a != "-"),
-            }
-            for task in seen
-        ],
-    }
-    if "dev" in experiment.splits:
-        parts = [one.scores(position, on, "dev") for on in range(len(seen))]
-        dev = Scores(
-            (f"{n}/{i}" for n, p in enumerate(parts) for i in p.ids),
-            np.concatenate([p.values for p in parts]),
-            (label for p in parts for label in p.labels),
-        )
-        judged = evaluate(dev, intervals=False)
-        card["dev"] = {
-            "threshold": dev_threshold(dev),
-            "eer": judged.values["eer"],
-            "bonafide": judged.n_bonafide,
-            "spoof": judged.n_spoof,
-        }
-    return card
+def _is_judged(path: Path, detector: Detector, manifest: Manifest) -> bool:
+    side = path.with_name(f"{path.name}.json")
+    if not (path.is_file() and side.is_file()):
+        return False
+    told = json.loads(side.read_text(encoding="utf-8"))
+    return (
+        told["detector"] == detector.digest
+        and told["manifest"]["fingerprint"] == manifest.fingerprint()
+    )
 
 
 class _StepLog:
@@ -233,6 +211,7 @@ class _StepLog:
     def __init__(self, one: Run, on_step: OnStep):
         self.one, self.on_step = one, on_step
         self.clean = False
+        self.steps = 0
         self.start = time.monotonic()
 
     def __call__(self, record: dict[str, Any]) -> None:
@@ -240,6 +219,7 @@ class _StepLog:
             for name in ("steps.jsonl", "action.jsonl"):
                 _cut_log(self.one.path / name, self.one.tasks.index(record["task"]), record, self.one)
             self.clean = True
+        self.steps += 1
         action = record.pop("action", [])
         append_line(self.one.path / "steps.jsonl", record)
         for entry in action:
@@ -248,8 +228,14 @@ class _StepLog:
         self.on_step(self.one.label, self.one.seed, record)
 
     def note_time(self, done: Done) -> None:
-        """Wall-clock seconds of a task: kept apart, as they are not the same bits twice."""
+        """Wall-clock seconds of a task: kept apart, as they are not the same bits twice.
+
+        A finished task that is only yielded again took no time.
+        """
         now = time.monotonic()
+        if not self.steps:
+            return
+        self.steps = 0
         line = {"task": done.task.name, "seconds": round(now - self.start, 3)}
         append_line(self.one.path / "seconds.jsonl", line)
         self.start = now
@@ -269,88 +255,6 @@ def _cut_log(path: Path, task: int, record: dict[str, Any], one: Run) -> None:
             break
         kept.append(line)
     write_text(path, "".join(line + "\n" for line in kept))
-
-
-def _is_complete(one: Run) -> bool:
-    if not one.is_done:
-        return False
-    done = json.loads((one.path / "done.json").read_text(encoding="utf-8"))
-    if done["tasks"] == list(one.tasks):
-        return True
-    # The stream has grown: the finished run goes on with the new tasks.
-    (one.path / "done.json").unlink()
-    return False
-
-
-def _keep_settings(experiment: Experiment, one: Run) -> None:
-    """Write the run's settings; a folder with other settings is refused rather than mixed."""
-    settings = {
-        "strategy": {"name": one.label, **experiment.settings["strategies"][one.label]},
-        "detector": experiment.settings["detector"],
-        "training": vars(experiment.training(one.label)),
-        "seed": one.seed,
-    }
-    path = one.path / "settings.json"
-    plain = json.loads(json.dumps(settings))
-    if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
-        differing = [k for k in plain if found.get(k) != plain[k]]
-        if differing:
-            raise CheckpointError(
-                f"{one.path}: made with other settings ({', '.join(differing)}); choose another "
-                "run folder with --out, or delete this one."
-            )
-    else:
-        write_json(path, plain)
-
-
-def _write_provenance(experiment: Experiment, stream: Stream, folder: Path) -> None:
-    write_text(folder / "experiment.toml", tomli_w.dumps(experiment.settings))
-    write_json(
-        folder / "provenance.json",
-        {
-            "name": experiment.name,
-            "note": experiment.settings.get("note", ""),
-            "selection": experiment.settings.get("selection", ""),
-            "stand_in": bool(experiment.settings.get("stand_in", False)),
-            "skipped": experiment.skipped,
-            "tasks": [task.name for task in stream],
-            "strategies": experiment.labels,
-            "seeds": experiment.seeds,
-            "metric": "eer",
-            "splits": experiment.splits,
-            "split": "test" if "test" in experiment.splits else "dev",
-            "manifests": {
-                task.name: {
-                    part: {"fingerprint": m.fingerprint(), **m.counts()}
-                    for part, m in (("train", task.train), ("dev", task.dev), ("test", task.test))
-                }
-                for task in stream
-            },
-            "versions": {
-                "earwitness": earwitness.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
-            "machine": {"system": platform.system(), "processor": platform.machine()},
-            "commit": _commit(),
-            "command": " ".join(["earwitness", *sys.argv[1:]]),
-        },
-    )
-
-
-def _commit() -> str:
-    """The commit of the checkout that earwitness runs from, if it runs from one."""
-    here = Path(earwitness.__file__).parent
-    try:
-        told = subprocess.run(
-            ["git", "-C", str(here), "describe", "--always", "--dirty"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return told.stdout.strip()
 
 
 @contextmanager

@@ -3,10 +3,10 @@
 ::
 
     RUN/
-      experiment.toml            the experiment as resolved, defaults written out
+      experiment.toml            the experiment file with its overrides
       provenance.json            versions, commit, machine, manifest fingerprints, seeds
       <label>/seed-<n>/          one strategy, one seed
-        settings.json            what the two names mean in full
+        settings.json            strategy, detector and training with all defaults
         steps.jsonl              one line a step:  task, epoch, step, loss
         action.jsonl             one line a protected layer and logged step: proof of action
         seconds.jsonl            wall-clock time of each task (the only file that differs when repeated)
@@ -75,8 +75,11 @@ class Run:
         return [_read_json(file) for file in files if file.is_file()]
 
     def seconds(self) -> dict[str, float]:
-        """Wall-clock seconds of each task, judging included; the last word where one was resumed."""
-        return {r["task"]: r["seconds"] for r in _read_lines(self.path / "seconds.jsonl")}
+        """Wall-clock seconds of each task, judging included; parts of a resumed task are added."""
+        total: dict[str, float] = {}
+        for record in _read_lines(self.path / "seconds.jsonl"):
+            total[record["task"]] = total.get(record["task"], 0.0) + record["seconds"]
+        return total
 
     def action(self) -> list[dict[str, Any]]:
         """Proof of action: one record a protected layer and logged step; empty for most strategies.

@@ -42,22 +42,25 @@ def score(
         RunError: no file could be used.
     """
     policy = windows or detector.windows
+    detector.require_seconds(policy.seconds, "windows.seconds")
     if detector.front_end.eats == "vector":
         values = _score_vectors(detector, manifest)
         return _scores(detector, list(manifest), values, manifest, policy, [])
-    trials, values, failed = [], [], []
+    scored: dict[str, float] = {}
+    failed = []
     decoded = audio.DecodingReport()
     for trial, outcome in _score_waves(detector, manifest, policy, decoded):
         on_clip()
         if isinstance(outcome, float):
-            trials.append(trial)
-            values.append(outcome)
+            scored[trial.id] = outcome
         elif on_error == "raise":
             raise outcome
         else:
             failed.append({"id": trial.id, "reason": str(outcome)})
-    if not trials:
+    if not scored:
         raise RunError(f"manifest {manifest.name!r}: none of its {len(manifest)} files can be used.")
+    trials = [trial for trial in manifest if trial.id in scored]
+    values = [scored[trial.id] for trial in trials]
     scores = _scores(detector, trials, values, manifest, policy, failed)
     scores.provenance["coverage"]["decoders"] = dict(decoded.decoders)
     return scores
@@ -90,6 +93,9 @@ def _score_waves(
         decoded.add(clip)
         wave = clip.wave
         starts = audio.windows(len(wave), window, hop)
+        if len(starts) > _BATCH:  # a long recording goes through in bounded memory
+            yield trial, detector.score(wave, windows=policy).mean
+            continue
         rows += [audio.crop_or_repeat(wave, window, start=start) for start in starts]
         waiting.append((trial, len(starts)))
         if len(rows) >= _BATCH:
@@ -113,11 +119,8 @@ def _means(
 
 @torch.no_grad()
 def _forward(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-    was_training = detector.training
     detector.eval()
-    values = detector(torch.from_numpy(rows).to(detector.device)).score.double().cpu().numpy()
-    detector.train(was_training)
-    return values
+    return detector(torch.from_numpy(rows).to(detector.device)).score.cpu().double().numpy()
 
 
 def _score_vectors(detector: Detector, manifest: Manifest) -> list[float]:

@@ -59,9 +59,15 @@ class Shelf:
         )
 
     def build(self, name: str, **settings: Any) -> Any:
-        """Construct the component ``name`` with ``settings``, checked against its signature."""
+        """Construct the component ``name`` with ``settings``, checked against its signature.
+
+        What it was built from, defaults included, is kept on it as ``built_from``.
+        """
         component = self.get(name)
-        return component(**bind_settings(component, settings, f"{self.noun} {name!r}"))
+        bound = bind_settings(component, settings, f"{self.noun} {name!r}")
+        built = component(**bound)
+        built.built_from = {"name": name, **_defaults(component), **bound}
+        return built
 
     def _installed(self) -> Any:
         return entry_points(group=self.package)
@@ -109,6 +115,12 @@ def _parameters(call: Any) -> tuple[dict[str, inspect.Parameter], dict[str, Any]
         if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in own.values()):
             break
     return parameters, hints
+
+
+def _defaults(call: Any) -> dict[str, Any]:
+    parameters, _ = _parameters(call)
+    empty = inspect.Parameter.empty
+    return {name: p.default for name, p in parameters.items() if p.default is not empty}
 
 
 def _fit(value: Any, hint: Any, where: str) -> Any:

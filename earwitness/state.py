@@ -55,8 +55,9 @@ def load_state(path: str | Path) -> Any:
 def _take(node: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     """Move tensors out of the tree; each leaves ``{"tensor": name}`` behind."""
     if isinstance(node, torch.Tensor):
-        tensors[path] = node.detach().cpu().contiguous().clone()
-        return {"tensor": path}
+        name = f"{len(tensors)}"
+        tensors[name] = node.detach().cpu().contiguous().clone()
+        return {"tensor": name}
     if isinstance(node, dict):
         items = [[key, _take(v, tensors, f"{path}.{key}")] for key, v in node.items()]
         return {"dict": items}

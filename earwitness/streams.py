@@ -3,6 +3,7 @@
 "Experience" in the continual-learning literature is a task here.
 """
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -33,7 +34,7 @@ class Stream:
     """Tasks in the order in which they arrive.
 
     Raises:
-        ProtocolError: no task, two tasks of one name, or a trial in more than one split.
+        ProtocolError: no task, two tasks of one name, or a clip in more than one split, of any tasks.
     """
 
     def __init__(self, tasks: Iterable[Task]):
@@ -44,8 +45,7 @@ class Stream:
         repeated = sorted({n for n in names if names.count(n) > 1})
         if repeated:
             raise ProtocolError(f"task name(s) {', '.join(repeated)} appear more than once.")
-        for task in self.tasks:
-            _require_disjoint(task)
+        _require_disjoint(self.tasks)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -83,27 +83,43 @@ class Stream:
 
 def _task(name: str, part: Manifest, dev_split: str, test_split: str) -> Task:
     splits = part.split()
-    for wanted in ("train", dev_split, test_split):
-        if wanted not in splits:
+    wanted = ("train", dev_split, test_split)
+    for split in wanted:
+        if split not in splits:
             raise ProtocolError(
-                f"task {name!r} has no trial with split {wanted!r}; found: {', '.join(splits)}."
+                f"task {name!r} has no trial with split {split!r}; found: {', '.join(splits)}."
             )
-    return Task(name, splits["train"], splits[dev_split], splits[test_split])
+    others = {split: len(trials) for split, trials in splits.items() if split not in wanted}
+    if others:
+        raise ProtocolError(
+            f"task {name!r} has trials of other splits than {', '.join(wanted)}: {others}; "
+            "nothing is left out silently, so take them out of the manifest or name their split."
+        )
+    return Task(name, *(splits[split] for split in wanted))
 
 
-def _require_disjoint(task: Task) -> None:
-    parts = {"train": task.train, "dev": task.dev, "test": task.test}
-    clips = {name: {_clip(m, t) for t in m} for name, m in parts.items()}
-    for one, other in (("train", "dev"), ("train", "test"), ("dev", "test")):
-        shared = sorted(clips[one] & clips[other])
-        if shared:
-            raise ProtocolError(
-                f"task {task.name!r}: {len(shared)} clip(s) are in both {one} and {other}, "
-                f"first {shared[0]}; what is learned must not be what it is judged by."
-            )
+def _require_disjoint(tasks: Iterable[Task]) -> None:
+    """No clip of any task's train, dev or test may be in another of the three, in any task."""
+    where: dict[str, tuple[str, str]] = {}
+    shared = []
+    for task in tasks:
+        for part in ("train", "dev", "test"):
+            manifest = getattr(task, part)
+            for trial in manifest:
+                clip = _clip(manifest, trial)
+                first = where.setdefault(clip, (part, task.name))
+                if first[0] != part:
+                    shared.append((clip, first, (part, task.name)))
+    if shared:
+        clip, first, second = shared[0]
+        raise ProtocolError(
+            f"{len(shared)} clip(s) are in two splits; first {clip}, in {first[0]} of task "
+            f"{first[1]!r} and {second[0]} of task {second[1]!r}. "
+            "What is learned must not be what it is judged by."
+        )
 
 
 def _clip(manifest: Manifest, trial: Trial) -> str:
     """What tells clips apart: the file, and its row where all vectors share one file."""
     row = f", row {trial.tags['row']}" if "row" in trial.tags else ""
-    return f"{manifest.path(trial)}{row}"
+    return f"{os.path.abspath(manifest.path(trial))}{row}"

@@ -21,11 +21,11 @@ from earwitness.losses import Criterion, cross_entropy
 from earwitness.metrics.eer import eer
 from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
-from earwitness.strategies.projected import warn_about_optimiser
 from earwitness.streams import Stream, Task
 
 __all__ = ["Done", "Training", "learn"]
 
+_FREE = ("checkpoint_every", "log_every", "cache_mib")  # settings that change no weight
 _ORDER, _PASS, _STEP, _BEGIN = 0, 1, 2, 3  # what a seed is for
 
 
@@ -44,6 +44,7 @@ class Training:
             an epoch by the one before it, as the released code did (D18).
         checkpoint_every: steps between checkpoints inside a task.
         log_every: steps between records of a strategy's proof of action.
+        cache_mib: decoded audio kept in memory; what doesn't fit is read again when needed.
         device: ``cpu``, ``cuda``, ...
     """
 
@@ -60,12 +61,17 @@ class Training:
     restore: Literal["last", "best", "best-late"] = "last"
     checkpoint_every: int = 50
     log_every: int = 10
+    cache_mib: int = 2048
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every"):
+        positive = ("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every", "log_every")
+        for name in positive:
             if not getattr(self, name) > 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected > 0.")
+        for name in ("momentum", "weight_decay", "clip_norm", "cache_mib"):
+            if not getattr(self, name) >= 0:
+                raise SettingsError(f"training: {name} is {getattr(self, name)}, expected >= 0.")
 
 
 @dataclass(frozen=True)
@@ -107,8 +113,8 @@ def learn(
     skipped except the last one, which is yielded again because its reader may have been killed too.
     A stream that has grown by new tasks since then continues with those.
 
-    ``on_step`` gets one record a step: task, epoch, step, loss, learning_rate, and ``action`` every
-    ``log_every`` steps.
+    ``on_step`` gets one record a step: task and its position, epoch, step of the task's steps, loss,
+    learning_rate, and ``action`` every ``log_every`` steps.
 
     Raises:
         CheckpointError: the checkpoint belongs to another stream, strategy, detector or setting.
@@ -130,12 +136,14 @@ class _Loop:
         seed: int,
         on_step: Callable[[dict[str, Any]], None],
     ):
-        warn_about_optimiser(strategy, training.optimiser, training.weight_decay)
+        strategy.check_optimiser(training.optimiser, training.weight_decay)
+        detector.require_seconds(training.seconds, "training.seconds")
         self.detector, self.strategy, self.stream = detector, strategy, stream
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step
         self.path: Path | None = None
         self._now = seed
+        self.dev: Clips | None = None
         self.where = _Where()
         self.best: dict[str, Any] = {"eer": None, "late": None, "weights": None}
         self.optimiser: torch.optim.Optimizer
@@ -189,7 +197,8 @@ class _Loop:
             batch = self.clips.batch(batches[step], crops).to(self.training.device)
             with self._seeded(_STEP, done):
                 record = self._step(batch, done / total)
-            record |= {"task": task.name, "epoch": epoch, "step": done}
+            record |= {"task": task.name, "position": self.where.task, "epoch": epoch}
+            record |= {"step": done, "steps": total}
             if done % self.training.log_every == 0:
                 record["action"] = self.strategy.action()
             self.on_step(record)
@@ -226,7 +235,7 @@ class _Loop:
         return Learning(
             self.detector, self.criterion, torch.Generator().manual_seed(self._now), progress,
             self.where.task,
-            self._one_pass,
+            self._one_pass, -(-len(self.stream[self.where.task].train) // self.training.batch_size),
         )  # fmt: skip
 
     def _one_pass(self) -> Iterator[Batch]:
@@ -241,7 +250,8 @@ class _Loop:
 
     def _clips(self, manifest: Any) -> Clips:
         kind = self.detector.front_end.eats
-        return Clips(manifest, seconds=self.training.seconds, kind=kind)
+        cache = self.training.cache_mib
+        return Clips(manifest, seconds=self.training.seconds, kind=kind, cache_mib=cache)
 
     def _seeded(self, purpose: int, number: int) -> Any:
         """Torch's random state for one step, a function of where the step is; restored after."""
@@ -277,7 +287,9 @@ class _Loop:
             self.detector.load_state_dict(self.best["weights"])
 
     def _dev_eer(self, task: Task) -> float:
-        clips, scores = self._clips(task.dev), []
+        if self.dev is None or self.dev.manifest is not task.dev:
+            self.dev = self._clips(task.dev)
+        clips, scores = self.dev, []
         with quiet(self.detector):
             for positions in np.array_split(np.arange(len(clips)), -(-len(clips) // 64)):
                 batch = clips.batch(positions).to(self.training.device)
@@ -327,10 +339,10 @@ class _Loop:
 
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; the stream's length may grow."""
-        training = {k: v for k, v in vars(self.training).items() if k != "checkpoint_every"}
+        training = {k: v for k, v in vars(self.training).items() if k not in _FREE}
         identity = {
             "detector": self.detector.settings,
-            "strategy": type(self.strategy).__name__,
+            "strategy": getattr(self.strategy, "built_from", type(self.strategy).__name__),
             "training": training,
             "seed": self.seed,
         }

@@ -162,7 +162,7 @@ def test_a_short_recording_is_repeated(detector, wave):
     assert detector.score(short).mean == pytest.approx(detector.score(tiled).mean, abs=1e-5)
 
 
-@pytest.mark.parametrize(("seconds", "hop"), [(1.0, 2.0), (1.0, 0.0), (0.0, 0.0)])
+@pytest.mark.parametrize(("seconds", "hop"), [(1.0, 2.0), (1.0, 0.0), (0.0, 0.0), (float("inf"), 1.0)])
 def test_windows_with_gaps_are_refused(seconds, hop):
     with pytest.raises(SettingsError, match="hop"):
         Windows(seconds, hop)
@@ -237,6 +237,9 @@ DAMAGE = {
     "card without a key": (edit_card(format_version=None), "version None"),
     "other sample rate": (edit_card(sample_rate=8000), "at 8000 Hz"),
     "unknown back end": (edit_card(back_end={"name": "resnett"}), "did you mean 'resnet'"),
+    "impossible setting": (edit_card(front_end={"name": "logmel", "bands": -3}), "don't make"),
+    "digest that is no text": (edit_card(weights_sha256=5), "missing"),
+    "front end that is no mapping": (edit_card(front_end="logmel"), "don't make"),
     "other network": (edit_card(back_end={"name": "mlp"}), "don't make a detector"),
 }
 

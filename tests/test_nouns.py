@@ -125,6 +125,9 @@ def test_a_stream_is_cut_by_a_column_in_an_order():
     assert [t.name for t in Stream.by(manifest, order=["y", "x"])] == ["y", "x"]
     with pytest.raises(ProtocolError, match="has no domain 'z'"):
         Stream.by(manifest, order=["z"])
+    odd = Trial("q", "q.wav", "spoof", domain="x", split="Train")
+    with pytest.raises(ProtocolError, match=r"other splits than train, dev, test: \{'Train': 1\}"):
+        Stream.by(Manifest("m", [*whole, odd]))
     with pytest.raises(ProtocolError, match="no trial with split 'eval'"):
         Stream.by(manifest, test_split="eval")
 
@@ -132,8 +135,18 @@ def test_a_stream_is_cut_by_a_column_in_an_order():
 def test_a_clip_in_two_splits_is_refused():
     train, dev, test = (Manifest(s, trials(s)) for s in ("train", "dev", "test"))
     assert len(Stream([Task("t", train, dev, test)])) == 1
-    with pytest.raises(ProtocolError, match=r"2 clip\(s\) are in both train and test"):
+    with pytest.raises(
+        ProtocolError, match=r"2 clip\(s\) are in two splits.*train of task 't' and test"
+    ):
         Stream([Task("t", train, dev, train)])
+    other = Manifest("o", [*trials("train", "e"), *trials("test")])
+    with pytest.raises(ProtocolError, match="in test of task 't' and train of task 'u'"):
+        Stream(
+            [
+                Task("t", train, dev, test),
+                Task("u", other, *(Manifest(s, trials(s, "e")) for s in ("dev", "test"))),
+            ]
+        )
     with pytest.raises(ProtocolError, match="more than once"):
         Stream([Task("t", train, dev, test)] * 2)
     with pytest.raises(ProtocolError, match="at least one task"):

@@ -118,7 +118,7 @@ def start(file: Path, out: Path, *more: str) -> subprocess.Popen:
 
 
 def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
-    for _ in range(3000):
+    for _ in range(12_000):
         if path.exists() and path.read_text().count("\n") >= count:
             return
         if process.poll() is not None:
@@ -239,6 +239,39 @@ def test_a_refused_run_leaves_the_folder_as_it_was(file, undisturbed, tmp_path):
     assert (copy / "provenance.json").read_bytes() == (undisturbed / "provenance.json").read_bytes()
 
 
+def test_a_reordered_stream_is_refused_before_anything_is_written(file, undisturbed, tmp_path):
+    import shutil
+
+    copy = tmp_path / "run"
+    shutil.copytree(undisturbed, copy)
+    with pytest.raises(CheckpointError, match=r"not this stream's\s+first \(task 1 differs\)"):
+        run(Experiment.read(file, ['stream.order=["high", "low"]']), copy)
+    assert bits(copy) == bits(undisturbed)
+
+
+def test_changed_test_data_are_judged_again(toy_manifest, tmp_path):
+    """Dev only, then test too, then a test trial less: scores always are of the present data."""
+    import shutil
+
+    root = tmp_path / "toy"
+    shutil.copytree(toy_manifest.root, root)
+    path = tmp_path / "toy.toml"
+    path.write_text(FILE.format(root=root))
+    quick = ["training.epochs=1", "strategies={naive={}}"]
+    run(Experiment.read(path, [*quick, 'evaluation.splits=["dev"]']), tmp_path / "run")
+    run(Experiment.read(path, quick), tmp_path / "run")
+    (one,) = RunFolder(tmp_path / "run").finished()
+    assert len(one.scores(0, 1)) == 16
+    lines = (root / "manifest.tsv").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith("high-test-spoof-7")]
+    assert len(kept) == len(lines) - 1
+    (root / "manifest.tsv").write_text("\n".join(kept) + "\n")
+    run(Experiment.read(path, quick), tmp_path / "run")
+    for after in (-1, 0, 1):
+        assert len(one.scores(after, 1)) == 15
+    assert one.seconds().keys() == {"low", "high"}
+
+
 def test_two_processes_cannot_share_a_folder(file, tmp_path):
     import fcntl
 
@@ -259,6 +292,13 @@ WRONG = {
     "seeds=[]": r"seeds is \[\]",
     'evaluation.splits=["tset"]': r"'tset'",
     "training.optimiser=sdg": r"did you mean 'sgd'",
+    "seeds=[0,0]": r"different whole numbers",
+    "seeds=5": r"expected a list",
+    "training=3": r"\[training\] is 3",
+    "strategies.naive=3": r"\[strategies\.naive\] is 3",
+    "detector.windows=3": r"detector\.windows is 3",
+    "detector.back_end=resnett": r"did you mean 'resnet'",
+    "detector.windows={seconds=0.01, hop=0.01}": r"windows\.seconds is 0\.01 s",
     "nonsense": r"not an override",
     "name.x=1": r"is a value, not a section",
 }

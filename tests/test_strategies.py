@@ -99,11 +99,26 @@ class ForgetsItsState(Strategy):
             parameter.grad.mul_(1 / self.count)
 
 
-class LeavesATrace(Strategy):
-    """Cheats: looks at the batch in training mode, which draws dropout."""
+class Eavesdrops(Strategy):
+    """Cheats: what it does depends on the latest forward pass, even when somebody only looked."""
+
+    def __init__(self):
+        self.heard = [1.0, 1.0]
+
+    def begin_task(self, learning, task):
+        if len(self.heard) == 2:
+            learning.detector.back_end.head.register_forward_hook(
+                lambda m, i, output: self.heard.append(float(output.detach().abs().mean()))
+            )
 
     def edit_gradients(self, learning, batch, output):
-        learning.detector.front_end.floor *= 0.5
+        for parameter in learning.detector.parameters():
+            parameter.grad.mul_(self.heard[-2])
+
+
+def test_the_contract_catches_a_strategy_that_hears_a_look(toy_stream, tmp_path):
+    with pytest.raises(AssertionError, match="looking at the detector"):
+        contracts.check_strategy(Eavesdrops, make_detector, toy_stream, tmp_path, TRAINING)
 
 
 def test_the_contract_catches_a_strategy_that_forgets_its_state(toy_stream, tmp_path):
@@ -148,7 +163,8 @@ def learning_for(detector: Detector, stream, position: int = 1) -> Learning:
     def data():
         return clips.batches(8, np.random.default_rng(0))
 
-    return Learning(detector, cross_entropy, torch.Generator().manual_seed(0), 0.5, position, data)
+    generator = torch.Generator().manual_seed(0)
+    return Learning(detector, cross_entropy, generator, 0.5, position, data, batches=4)
 
 
 def backward(detector: Detector, batch: Batch):
@@ -339,6 +355,28 @@ def test_memory_keeps_its_budget_and_its_balance(balance, groups, toy_stream):
     assert len(counts) == groups
     assert set(counts) == {12 // groups}
     assert len(set(state["id"])) == 12
+
+
+def test_a_budget_too_small_for_its_groups_is_an_error(toy_stream):
+    strategy = STRATEGIES.build("replay", budget=3)
+    with pytest.raises(RunError, match="can't hold one of each of 4 groups"):
+        list(learn(make_detector(), strategy, toy_stream, training=TRAINING))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("owm", {"alpha_decay": 0.0}),
+        ("owm", {"positions": 0}),
+        ("rwm", {"beta_max": -1.0}),
+        ("rawm", {"temperature": 0.0}),
+        ("rawm", {"regulariser": "additive", "eta": -1.0}),
+        ("replay", {"budget": -1}),
+    ],
+)
+def test_impossible_settings_are_refused(name, settings):
+    with pytest.raises(SettingsError, match="expected"):
+        STRATEGIES.build(name, **settings)
 
 
 def test_reservoir_keeps_every_clip_equally_often():

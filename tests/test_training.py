@@ -74,6 +74,10 @@ def test_a_checkpoint_of_other_settings_or_tasks_is_refused(toy_stream, tmp_path
         run(toy_stream, checkpoint=path, seed=9)
     with pytest.raises(CheckpointError, match="other settings"):
         run(toy_stream, checkpoint=path, strategy="owm")
+    built = STRATEGIES.build("naive")
+    built.built_from = {"name": "naive", "strength": 2}
+    with pytest.raises(CheckpointError, match="other settings: strategy"):
+        next(learn(make_detector(), built, toy_stream, training=FAST, checkpoint=path))
     with pytest.raises(CheckpointError, match="only be added at the end"):
         run(Stream(toy_stream.tasks[::-1]), checkpoint=path)
 
@@ -94,10 +98,21 @@ def test_a_loss_that_explodes_is_an_error(toy_stream):
         run(toy_stream, training=wild)
 
 
-@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate"])
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "learning_rate", "log_every"])
 def test_impossible_training_is_refused(name):
     with pytest.raises(SettingsError, match=f"{name} is 0"):
         Training(**{name: 0})
+    with pytest.raises(SettingsError, match="clip_norm is -1"):
+        Training(clip_norm=-1)
+
+
+def test_clips_too_short_for_the_network_are_refused(toy_stream):
+    short = Training(epochs=1, seconds=0.1)
+    detector = Detector.build("lfcc", "lcnn")
+    with pytest.raises(SettingsError, match=r"training\.seconds is 0\.1 s.*at least 0\.182 s"):
+        next(learn(detector, STRATEGIES.build("naive"), toy_stream, training=short))
+    with pytest.raises(SettingsError, match="a clip has 1600 samples; this detector needs 2912"):
+        detector(torch.zeros(2, 8000), torch.tensor([8000, 1600]))
 
 
 def test_best_epoch_by_dev_and_late_as_released(toy_stream):
@@ -176,6 +191,9 @@ def test_state_round_trip_and_refusals(tmp_path):
     assert torch.equal(found["b"][5]["c"], tree["b"][5]["c"])
     assert found["b"][:5] == tree["b"][:5]
     assert list(found) == ["a", "b", 7]
+    save_state(tmp_path / "s", {"a.b": torch.zeros(1), "a": {"b": torch.ones(1)}})
+    assert load_state(tmp_path / "s")["a"]["b"] == 1, "keys with dots must not collide"
+    save_state(tmp_path / "s", tree)
     with pytest.raises(CheckpointError, match=r"state\.x is a set"):
         save_state(tmp_path / "s", {"x": {1}})
     assert torch.equal(load_state(tmp_path / "s")["a"], tree["a"]), "a refused save lost the old one"

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -24,11 +25,16 @@ class Output:
 
 
 class BackEnd(nn.Module, ABC):
-    """Base of back ends; ``head`` is the last linear layer and ``dim`` the size of its input."""
+    """Base of back ends; ``head`` is the last linear layer and ``dim`` the size of its input.
+
+    ``min_frames`` is the fewest frames a clip may have.
+    """
 
     head: nn.Linear
     dim: int
+    min_frames: int = 1
     wants_reference: bool = False
+    built_from: dict[str, Any]
 
     @abstractmethod
     def embed(self, frames: Frames) -> Tensor:

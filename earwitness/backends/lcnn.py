@@ -35,6 +35,7 @@ class LCNN(BackEnd):
         embedding: int = 64,
     ):
         super().__init__()
+        self.min_frames = 16  # four poolings halve them
         del features
         widths = (1, width, width * 3 // 2, width * 2, width * 2)
         self.convs = nn.ModuleList(

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,19 @@ class FrontEnd(nn.Module, ABC):
 
     Attributes:
         features: size of a frame.
-        min_samples: the shortest wave that gives one frame.
+        min_samples: the shortest wave that gives one frame; ``hop``: samples for each one more.
         eats: ``"wave"``, or ``"vector"`` for pre-extracted embeddings.
     """
 
     features: int
     min_samples: int = 1
+    hop: int = 0
     eats: ClassVar[str] = "wave"
+    built_from: dict[str, Any]
+
+    def samples_for(self, frames: int) -> int:
+        """The shortest wave that gives ``frames`` frames."""
+        return self.min_samples + (frames - 1) * self.hop
 
     @abstractmethod
     def forward(self, wave: Tensor, length: Tensor) -> Frames:

@@ -29,7 +29,7 @@ class Learning:
 
     ``generator`` is seeded anew at every step, ``progress`` runs over the task from 0 to 1,
     ``position`` is the task's place in the stream from 0, and ``data()`` is one pass over the
-    task's own training clips in a fixed shuffled order.
+    task's own training clips in a fixed shuffled order, in ``batches`` batches.
     """
 
     detector: Detector
@@ -38,6 +38,7 @@ class Learning:
     progress: float
     position: int
     data: Callable[[], Iterator[Batch]]
+    batches: int
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,10 @@ class Storage:
     keeps_audio: bool = False
 
 
-class Strategy(ABC):  # noqa: B024 - abstract by convention: every verb has a default
+class Strategy(ABC):
     """Naive by default; a strategy overrides the verbs it needs and nothing else."""
+
+    built_from: dict[str, Any]  # name and settings, where the shelf built it
 
     def choose_data(self, seen: Sequence[Task]) -> Manifest:
         """What to train on, given the tasks so far; the last one is current."""
@@ -75,6 +78,9 @@ class Strategy(ABC):  # noqa: B024 - abstract by convention: every verb has a de
 
     def end_task(self, learning: Learning, task: Task) -> None:
         """Consolidate what was learned."""
+
+    def check_optimiser(self, optimiser: str, weight_decay: float) -> None:
+        """Warn where the optimiser undoes what the strategy does."""
 
     def state(self) -> dict[str, Any]:
         """Everything that must survive: tensors and plain data only."""

@@ -6,6 +6,8 @@ recommend as its default (numbers D1-D20 are those of the decision record on the
 
 import warnings
 from contextlib import ExitStack
+from fnmatch import filter as filter_names
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 import torch
@@ -70,6 +72,10 @@ class ProjectedStrategy(Strategy):
     ):
         if not 0 <= strength <= 1:
             raise SettingsError(f"strength is {strength}, expected 0 (naive) to 1 (the method).")
+        if not (0 < alpha_decay <= 1 and positions >= 1):
+            raise SettingsError(
+                f"expected 0 < alpha_decay <= 1 and positions >= 1, not {alpha_decay} and {positions}."
+            )
         self.patterns, self.alpha, self.alpha_decay = layers, alpha, alpha_decay
         self.alphas = alphas or {}
         self.timing, self.project, self.bias, self.strength = timing, project, bias, strength
@@ -97,6 +103,11 @@ class ProjectedStrategy(Strategy):
         """The batch's beta; None projects onto P alone."""
         return None
 
+    @property
+    def observes(self) -> bool:
+        """Whether ``observe`` has anything to do."""
+        return False
+
     def observe(self, output: Output, batch: Batch) -> None:
         """Look at a batch of the finished task, in the pass that ``post_task`` makes anyhow."""
 
@@ -118,13 +129,15 @@ class ProjectedStrategy(Strategy):
             positions=self.positions,
             frames=self.frames,
         )
+        names = [layer.name for layer in self._layers]
         for pattern in self.alphas:
-            find_layers(detector, (pattern,))
+            if not filter_names(names, pattern):
+                raise SettingsError(
+                    f"alphas: {pattern!r} matches no protected layer; they are {', '.join(names)}."
+                )
         self._projectors = {layer.name: self._projector(layer, detector) for layer in self._layers}
 
     def _projector(self, layer: ProtectedLayer, detector: Detector) -> Any:
-        from fnmatch import fnmatchcase
-
         alpha = next((a for p, a in self.alphas.items() if fnmatchcase(layer.name, p)), self.alpha)
         place = (layer.dim, alpha, self.precision, detector.device)
         repaired = ("scalar", False, "identity_minus_p")
@@ -173,16 +186,14 @@ class ProjectedStrategy(Strategy):
             turned = projector.direct(matrix, product, self._beta, self.direction_norm)
         if self.strength < 1:
             turned = torch.lerp(matrix, turned, self.strength)
-        size, turned_size = float(matrix.norm()), float(turned.norm())
+        before, after = matrix.double(), turned.double()
+        size, turned_size = float(before.norm()), float(after.norm())
         if size > 0:
-            self._note_turn(matrix, turned, size * turned_size)
+            # 1 - cosine: a change of length alone is a learning rate, not an action.
+            cosine = float((before * after).sum()) / (size * turned_size) if turned_size else 0.0
+            self._moved = max(self._moved, 1 - cosine)
             self._latest[layer.name] = {"gradient_ratio": turned_size / size, "beta": self._beta}
         return turned
-
-    def _note_turn(self, matrix: Tensor, turned: Tensor, sizes: float) -> None:
-        """The largest turn so far, as 1 - cosine: a change of length alone is a learning rate."""
-        cosine = float((matrix.double() * turned.double()).sum()) / sizes if sizes else 0.0
-        self._moved = max(self._moved, 1 - cosine)
 
     def after_step(self, learning: Learning) -> None:
         """With ``project="update"``, turn what the optimiser did."""
@@ -207,15 +218,16 @@ class ProjectedStrategy(Strategy):
                 projector.rebuild()
 
     def _pass_over_task(self, learning: Learning) -> None:
-        batches = list(learning.data())
+        if self.timing != "post_task" and not self.observes:
+            return
         waiting: dict[str, list[Tensor]] = {layer.name: [] for layer in self._layers}
         detector = learning.detector
         with quiet(detector), listen(self._layers, training_only=False) as heard:
-            for number, batch in enumerate(batches):
+            for number, batch in enumerate(learning.data()):
                 batch = batch.to(detector.device)  # noqa: PLW2901
                 self.observe(detector(batch.wave, batch.length), batch)
                 if self.timing == "post_task":
-                    decay = self.alpha_decay ** (number / len(batches))
+                    decay = self.alpha_decay ** (number / learning.batches)
                     for name, rows in heard.items():
                         self._note_old(name, rows)
                         waiting[name].append(rows.double() / decay**0.5)
@@ -236,7 +248,7 @@ class ProjectedStrategy(Strategy):
             waiting[name] = []
 
     def _note_old(self, name: str, rows: Tensor) -> None:
-        mean = rows.detach().double().mean(0)
+        mean = rows.detach().double().mean(0).cpu()
         count = self._old_counts.get(name, 0)
         old = self._old.get(name, torch.zeros_like(mean))
         self._old[name] = old + (mean - old) / (count + 1)
@@ -279,19 +291,17 @@ class ProjectedStrategy(Strategy):
         self._old_counts = dict(state["old_counts"])
         self._moved = state["moved"]
 
+    def check_optimiser(self, optimiser: str, weight_decay: float) -> None:
+        """Adam's scaling and weight decay take updates out of a projected gradient's direction."""
+        culprit = optimiser if optimiser != "sgd" else "weight decay" if weight_decay else ""
+        if self.project == "gradient" and culprit:
+            warnings.warn(
+                f"{culprit} takes updates out of the projected direction, so old inputs are not "
+                "protected; use the strategy's project='update', or SGD without weight decay.",
+                stacklevel=4,
+            )
+
     def storage(self) -> Storage:
         """One matrix a layer; no clip is kept."""
         size = sum(p.p.numel() * p.p.element_size() for p in self._projectors.values())
         return Storage(bytes=size)
-
-
-def warn_about_optimiser(strategy: Strategy, optimiser: str, weight_decay: float) -> None:
-    """Adam's scaling and weight decay take an update out of a projected gradient's direction."""
-    projects = isinstance(strategy, ProjectedStrategy) and strategy.project == "gradient"
-    culprit = optimiser if optimiser != "sgd" else "weight decay" if weight_decay else ""
-    if projects and culprit:
-        warnings.warn(
-            f"{culprit} takes updates out of the projected direction, so old inputs are not "
-            "protected; use the strategy's project='update', or SGD without weight decay.",
-            stacklevel=2,
-        )

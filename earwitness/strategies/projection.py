@@ -67,6 +67,7 @@ class Projector:
         self.square_p = float(dim)  # ||P||_F^2
         self.square_q = 0.0  # ||Q||_F^2
         self.updates = 0
+        self._spectral: tuple[int, float, float] | None = None  # norms of P and Q after n updates
 
     def matrix(self) -> Tensor:
         """A copy of P, (dim, dim), symmetric, eigenvalues in (0, 1]."""
@@ -182,8 +183,12 @@ class Projector:
             return self.norm_p, self.norm_q
         if norm == "none":
             return 1.0, 1.0
-        values = torch.linalg.eigvalsh(self.p)
-        return float(values.abs().max()), float((1 - values).abs().max())
+        if norm != "spectral":
+            raise SettingsError(f"norm is {norm!r}; choose from frobenius, spectral, none.")
+        if self._spectral is None or self._spectral[0] != self.updates:
+            values = torch.linalg.eigvalsh(self.p)
+            self._spectral = (self.updates, float(values.abs().max()), float((1 - values).abs().max()))
+        return self._spectral[1:]
 
     def state(self) -> dict[str, object]:
         """P and its numbers."""

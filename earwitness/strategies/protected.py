@@ -115,8 +115,13 @@ def find_layers(
             )
     chosen = [n for n in known if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
     for name in chosen:
-        if getattr(known[name], "groups", 1) != 1:
-            raise SettingsError(f"layers: {name!r} is a grouped convolution, which has no one P.")
+        module = known[name]
+        plain = getattr(module, "padding_mode", "zeros") == "zeros"
+        if getattr(module, "groups", 1) != 1 or not plain or getattr(module, "padding", 0) == "same":
+            raise SettingsError(
+                f"layers: {name!r} is a convolution with groups, 'same' or non-zero padding, "
+                "whose inputs can't be cut into one matrix of patches here."
+            )
     return [ProtectedLayer(n, known[n], bias=bias, positions=positions, frames=frames) for n in chosen]
 
 

@@ -52,8 +52,12 @@ class RAWM(ProjectedStrategy):
         **projection: Any,
     ):
         super().__init__(**projection)
-        if not 0 <= eta <= 1 and regulariser == "convex":
-            raise SettingsError(f"eta is {eta}; the convex form needs 0 <= eta <= 1.")
+        if eta < 0 or (eta > 1 and regulariser == "convex"):
+            raise SettingsError(f"eta is {eta}; expected >= 0, and <= 1 for the convex form.")
+        if not (temperature > 0 and beta_smoothing >= 0):
+            raise SettingsError(
+                f"expected temperature > 0, beta_smoothing >= 0; not {temperature}, {beta_smoothing}."
+            )
         self.grouping = Grouping(compact, CLASSES)
         self.beta_smoothing, self.regulariser = beta_smoothing, regulariser
         self.eta, self.temperature = eta, temperature
@@ -74,6 +78,11 @@ class RAWM(ProjectedStrategy):
         if self.regulariser == "convex":
             term = term - learning.criterion(output, batch)
         return eta * term
+
+    @property
+    def observes(self) -> bool:
+        """Only ``auto`` grouping looks at a task's features."""
+        return self.grouping.auto
 
     def observe(self, output: Output, batch: Batch) -> None:
         """Feed ``auto`` grouping."""

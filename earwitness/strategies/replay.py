@@ -11,6 +11,7 @@ from torch import Tensor
 
 from earwitness.batches import Batch, join_batches
 from earwitness.detector import Detector
+from earwitness.errors import RunError, SettingsError
 from earwitness.strategies.base import Learning, Storage, Strategy
 from earwitness.streams import Task
 
@@ -37,6 +38,8 @@ class Replay(Strategy):
         share: float = 1.0,
         balance: Literal["none", "class", "class-task"] = "class-task",
     ):
+        if budget < 0 or share < 0:
+            raise SettingsError(f"expected budget >= 0 and share >= 0, not {budget} and {share}.")
         self.budget = budget
         self.share = share
         self.balance = balance
@@ -71,6 +74,11 @@ class Replay(Strategy):
         label = int(batch.label[row])
         group = {"none": "all", "class": str(label), "class-task": f"{task}/{label}"}[self.balance]
         self._seen[group] = self._seen.get(group, 0) + 1
+        if self.budget and len(self._seen) > self.budget:
+            raise RunError(
+                f"a replay budget of {self.budget} clip(s) can't hold one of each of "
+                f"{len(self._seen)} groups; raise budget, or balance='none'."
+            )
         clip = (batch.wave[row].cpu().clone(), label, batch.ids[row], group)
         self._shrink()
         mine = [i for i, g in enumerate(self._group) if g == group]
@@ -84,7 +92,7 @@ class Replay(Strategy):
             self._put(mine[place], clip)
 
     def _quota(self) -> int:
-        return max(1, self.budget // len(self._seen)) if self.budget else 0
+        return self.budget // len(self._seen)
 
     def _shrink(self) -> None:
         """Make room when a new group has lowered the quota: drop the latest of crowded groups."""

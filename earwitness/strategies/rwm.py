@@ -10,6 +10,7 @@ from typing import Any
 from earwitness.backends.base import Output
 from earwitness.batches import CLASSES, Batch
 from earwitness.detector import Detector
+from earwitness.errors import SettingsError
 from earwitness.strategies.base import Learning
 from earwitness.strategies.grouping import Grouping
 from earwitness.strategies.projected import ProjectedStrategy
@@ -44,12 +45,19 @@ class RWM(ProjectedStrategy):
     ):
         super().__init__(**projection)
         self.grouping = Grouping(compact, CLASSES)
+        if not beta_max > 0:
+            raise SettingsError(f"beta_max is {beta_max}, expected > 0.")
         self.beta_max = beta_max
 
     def direction(self, learning: Learning, batch: Batch, output: Output) -> float:
         """Beta of the batch."""
         own = output.logits.gather(1, batch.label[:, None])[:, 0]
         return rwm_beta(own, self.grouping.is_compact(batch.label), self.beta_max)
+
+    @property
+    def observes(self) -> bool:
+        """Only ``auto`` grouping looks at a task's features."""
+        return self.grouping.auto
 
     def observe(self, output: Output, batch: Batch) -> None:
         """Feed ``auto`` grouping."""

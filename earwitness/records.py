@@ -1,0 +1,187 @@
+"""What a run writes down about itself: settings, provenance, the detector's card.
+
+A folder is never mixed: whatever of it was made with other settings or other data is refused, and
+the refusal comes before the first write.
+"""
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+
+import earwitness
+from earwitness.errors import CheckpointError
+from earwitness.evaluation import dev_threshold, evaluate
+from earwitness.experiment import Experiment
+from earwitness.files import write_json, write_text
+from earwitness.runs import Run
+from earwitness.scores import Scores
+from earwitness.streams import Stream
+
+__all__ = [
+    "check_run",
+    "data_of",
+    "describe",
+    "is_complete",
+    "learned",
+    "write_provenance",
+    "write_settings",
+]
+
+
+def learned(path: Path) -> int:
+    """How many tasks the run in ``path`` has finished."""
+    return len(list((path / "storage").glob("*.json")))
+
+
+def data_of(experiment: Experiment, stream: Stream) -> dict[str, dict[str, str]]:
+    """Fingerprints of everything that a finished run was learned from and judged on."""
+    return {
+        task.name: {part: getattr(task, part).fingerprint() for part in ("train", *experiment.splits)}
+        for task in stream
+    }
+
+
+def is_complete(experiment: Experiment, one: Run, stream: Stream) -> bool:
+    """Whether the run is done, on just this data."""
+    path = one.path / "done.json"
+    return path.is_file() and json.loads(path.read_text())["data"] == data_of(experiment, stream)
+
+
+def check_run(experiment: Experiment, one: Run, stream: Stream) -> None:
+    """Refuse a run that was made with other settings, or whose tasks aren't the stream's first.
+
+    Raises:
+        CheckpointError: it says which setting or which task.
+    """
+    if not (one.path / "checkpoint.safetensors").exists():
+        return  # nothing was learned yet: whatever stands here may be replaced
+    found = json.loads((one.path / "settings.json").read_text(encoding="utf-8"))
+    now = _settings(experiment, one)
+    for part, value in now.items():
+        if found.get(part) != value:
+            raise CheckpointError(
+                f"{one.path}: made with other settings: {part} was {found.get(part)}, now {value}; "
+                "choose another run folder with --out, or delete this one."
+            )
+    for position in range(learned(one.path)):
+        card = one.detector_after(position) / "card.json" if position < len(one.tasks) else None
+        if (
+            card is None
+            or not card.is_file()
+            or _last_task(card) != stream[position].train.fingerprint()
+        ):
+            raise CheckpointError(
+                f"{one.path}: the {learned(one.path)} task(s) learned so far are not this stream's "
+                f"first (task {position + 1} differs); new tasks may only be added at the end."
+            )
+
+
+def _last_task(card: Path) -> str:
+    return json.loads(card.read_text(encoding="utf-8"))["trained_on"][-1]["fingerprint"]
+
+
+def write_settings(experiment: Experiment, one: Run) -> None:
+    """Write settings.json, defaults included."""
+    write_json(one.path / "settings.json", _settings(experiment, one))
+
+
+def _settings(experiment: Experiment, one: Run) -> dict[str, Any]:
+    settings = {
+        "strategy": experiment.strategy(one.label).built_from,
+        "detector": {**experiment.detector(one.seed).settings, "windows": vars(experiment.windows())},
+        "training": vars(experiment.training(one.label)),
+        "seed": one.seed,
+    }
+    return json.loads(json.dumps(settings))  # as it will be read back
+
+
+def describe(experiment: Experiment, one: Run, stream: Stream, position: int) -> dict[str, Any]:
+    """What the detector after the task at ``position`` says of itself."""
+    seen = list(stream)[: position + 1]
+    card: dict[str, Any] = {
+        "strategy": experiment.strategy(one.label).built_from,
+        "seed": one.seed,
+        "stand_in": bool(experiment.settings.get("stand_in", False)),
+        "trained_on": [
+            {
+                "task": task.name,
+                "fingerprint": task.train.fingerprint(),
+                "labels": task.train.counts(),
+                "attacks": sorted(a for a in task.train.counts("attack") if a != "-"),
+            }
+            for task in seen
+        ],
+    }
+    if "dev" in experiment.splits:
+        parts = [one.scores(position, on, "dev") for on in range(len(seen))]
+        dev = Scores(
+            (f"{n}/{i}" for n, p in enumerate(parts) for i in p.ids),
+            np.concatenate([p.values for p in parts]),
+            (label for p in parts for label in p.labels),
+        )
+        judged = evaluate(dev, intervals=False)
+        card["dev"] = {
+            "threshold": dev_threshold(dev),
+            "eer": judged.values["eer"],
+            "bonafide": judged.n_bonafide,
+            "spoof": judged.n_spoof,
+        }
+    return card
+
+
+def write_provenance(experiment: Experiment, stream: Stream, folder: Path) -> None:
+    """Write the experiment as it was given, and where everything comes from."""
+    write_text(folder / "experiment.toml", tomli_w.dumps(experiment.settings))
+    write_json(
+        folder / "provenance.json",
+        {
+            "name": experiment.name,
+            "note": experiment.settings.get("note", ""),
+            "selection": experiment.settings.get("selection", ""),
+            "stand_in": bool(experiment.settings.get("stand_in", False)),
+            "skipped": experiment.skipped,
+            "left_out": experiment.left_out,
+            "tasks": [task.name for task in stream],
+            "strategies": experiment.labels,
+            "seeds": experiment.seeds,
+            "metric": "eer",
+            "splits": experiment.splits,
+            "split": "test" if "test" in experiment.splits else "dev",
+            "manifests": {
+                task.name: {
+                    part: {"fingerprint": m.fingerprint(), **m.counts()}
+                    for part, m in (("train", task.train), ("dev", task.dev), ("test", task.test))
+                }
+                for task in stream
+            },
+            "versions": {
+                "earwitness": earwitness.__version__,
+                "python": platform.python_version(),
+                "torch": torch.__version__,
+                "numpy": np.__version__,
+            },
+            "machine": {"system": platform.system(), "processor": platform.machine()},
+            "commit": _commit(),
+            "command": " ".join(["earwitness", *sys.argv[1:]]),
+        },
+    )
+
+
+def _commit() -> str:
+    """The commit of the checkout that earwitness runs from, if it runs from one."""
+    here = Path(earwitness.__file__).parent
+    try:
+        told = subprocess.run(
+            ["git", "-C", str(here), "describe", "--always", "--dirty"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return told.stdout.strip()
