@@ -232,11 +232,16 @@ class _Loop:
         return {"loss": float(loss.detach()), "learning_rate": rate}
 
     def _learning(self, progress: float) -> Learning:
+        clips = len(self.stream[self.where.task].train)
         return Learning(
-            self.detector, self.criterion, torch.Generator().manual_seed(self._now), progress,
-            self.where.task,
-            self._one_pass, -(-len(self.stream[self.where.task].train) // self.training.batch_size),
-        )  # fmt: skip
+            detector=self.detector,
+            criterion=self.criterion,
+            generator=torch.Generator().manual_seed(self._now),
+            progress=progress,
+            position=self.where.task,
+            data=self._one_pass,
+            batches=-(-clips // self.training.batch_size),
+        )
 
     def _one_pass(self) -> Iterator[Batch]:
         """The current task's own clips once, whatever the strategy trains on besides."""
