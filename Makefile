@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export MPLBACKEND := Agg
+# Two test workers with one thread each are quicker than two that fight over two cores.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .PHONY: demo test test-fast check docs format clean setup
 
@@ -21,17 +23,17 @@ demo: setup            ## learn a stand-in stream with naive and rwm, and draw w
 	$(BIN)/earwitness demo
 
 test: setup            ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(TEST) -n 2 --dist loadfile
 
 test-fast: setup       ## without the slow ones
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(TEST) -n 2 --dist loadfile -m "not slow"
 
 check: setup           ## format, lint, types, import layers, public surface, examples in the docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest tests/test_surface.py tests/test_docs.py -m "not slow"
+	$(TEST) -n 2 tests/test_surface.py tests/test_docs.py -m "not slow"
 
 format: setup
 	$(BIN)/ruff format .
