@@ -115,16 +115,15 @@ def main() -> None:
     report = build(RunFolder(run))
     pictures = page.with_suffix("")
     stacks = {one.label: np.array(one.matrices) for one in report.strategies}
-    figures.to_png(
-        figures.headline(stacks, report.tasks, report.name, shown=list(stacks)),
-        pictures / "headline.png",
-    )
+    means = {label: stack.mean(0) for label, stack in stacks.items()}
+    figures.to_png(figures.average_curve(stacks, report.tasks), pictures / "average.png")
+    figures.to_png(figures.matrix_sheet(means, report.tasks, report.name), pictures / "matrices.png")
     figures.to_png(figures.forgetting_curves(stacks, report.tasks), pictures / "forgetting.png")
     seeds = len(report.strategies[0].seeds)
     parts = [
         f"EER in % on the {report.split} splits; mean over {seeds} seeds [95 % Student-t interval over "
         "seeds]. Made by `scripts/results_tables.py`.\n",
-        f"![EER over the stream]({pictures.name}/headline.png)\n",
+        f"![EER over the stream]({pictures.name}/average.png)\n",
         summary_table(report, SUMMARIES),
         "Differences from naive, paired by seed (negative = lower error):\n",
         against_naive(report),
@@ -134,6 +133,7 @@ def main() -> None:
         costs(report),
         f"![EER on each task over the stream]({pictures.name}/forgetting.png)\n",
         "Task matrices, mean over seeds (row: after learning; column: judged on):\n",
+        f"![Task matrices]({pictures.name}/matrices.png)\n",
         *(matrix_table(report, one) for one in report.strategies),
         "Proof of action, mean over seeds and logged steps:\n",
         action(report),
