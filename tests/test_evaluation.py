@@ -162,7 +162,7 @@ def test_unlabelled_trials_are_refused_with_their_number() -> None:
     for judge in (evaluate, dev_threshold):
         with pytest.raises(ProtocolError, match=r"2 of 4 trial\(s\).*first 'b' \(unknown\)"):
             judge(scores)
-    with pytest.raises(ProtocolError, match=r"1 of 2 trial\(s\).*genuine"):
+    with pytest.raises(ProtocolError, match=r"1 label\(s\) are not.*genuine"):
         evaluate(Scores("ab", [1, 2], ["genuine", "spoof"]))
 
 
