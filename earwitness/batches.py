@@ -18,9 +18,7 @@ from earwitness import audio
 from earwitness.errors import ProtocolError
 from earwitness.trials import Manifest
 
-__all__ = ["CLASSES", "Batch", "Clips", "epoch_batches", "join_batches", "random_for"]
-
-CLASSES = ("bonafide", "spoof")  # the order of a detector's two logits
+__all__ = ["Batch", "Clips", "epoch_batches", "join_batches", "random_for"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +26,7 @@ class Batch:
     """Clips that go through a detector together.
 
     ``wave`` (batch, samples), or (batch, dim) where vectors stand in for audio; ``length`` (batch,)
-    valid samples of each row; ``label`` (batch,) index into ``CLASSES``; ``reference`` as ``wave``,
+    valid samples of each row; ``label`` (batch,) index into the classes; ``reference`` as ``wave``,
     for back ends that want one.
     """
 
@@ -83,7 +81,7 @@ class Clips:
     """The audio (or vectors) behind a manifest, cut to one length, read once and kept while it fits.
 
     Args:
-        manifest: its trials must be labelled bonafide or spoof.
+        manifest: its trials must be labelled with one of its classes.
         seconds: the length of every clip; shorter recordings are repeated.
         kind: ``"wave"``, or ``"vector"`` for manifests of pre-extracted embeddings.
         cache_mib: how much decoded audio is kept in memory; the rest is read again when needed.
@@ -150,9 +148,9 @@ class Clips:
 
 
 def _class_index(label: str, id_: str, manifest: Manifest) -> int:
-    if label not in CLASSES:
+    if label not in manifest.classes:
         raise ProtocolError(
             f"manifest {manifest.name!r}: trial {id_!r} is labelled {label!r}; "
-            f"learning needs {' or '.join(CLASSES)}."
+            f"learning needs {' or '.join(manifest.classes)}."
         )
-    return CLASSES.index(label)
+    return manifest.classes.index(label)

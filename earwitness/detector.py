@@ -5,7 +5,7 @@ it was trained on, how it scores, and what the weights' digest is. No code is ev
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +19,20 @@ import earwitness
 from earwitness import audio
 from earwitness.backends import BACKENDS
 from earwitness.backends.base import Output
-from earwitness.batches import CLASSES
 from earwitness.errors import CheckpointError, SettingsError
 from earwitness.files import digest, write_atomically, write_json
 from earwitness.frontends import FRONTENDS
+from earwitness.rules import RULES
+from earwitness.rules.base import UNKNOWN, Rule
+from earwitness.trials import CLASSES
 
 __all__ = ["ClipScore", "Detector", "Windows"]
 
 _FORMAT = "earwitness-detector"
-_CARD_KEYS = ("format", "format_version", "front_end", "back_end", "sample_rate", "weights_sha256")
+_CARD_KEYS = (
+    *("format", "format_version", "front_end", "back_end", "sample_rate", "weights_sha256"),
+    *("classes", "known", "rule"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,14 +83,25 @@ class Detector(nn.Module):
         back_end: Mapping[str, Any],
         *,
         windows: Windows | None = None,
+        classes: Iterable[str] = CLASSES,
         card: Mapping[str, Any] | None = None,
     ):
         super().__init__()
+        self.classes = tuple(classes)
+        self.known = self.classes
+        self._unknown = torch.zeros(len(self.classes), dtype=torch.bool)
+        self._rule: tuple[Rule, ...] = ()  # in a tuple: it is judged by, not trained
         self.front_end = FRONTENDS.build(**front_end)
-        self.back_end = BACKENDS.build(**{**back_end, "features": self.front_end.features})
+        given = {"features": self.front_end.features, "classes": len(self.classes)}
+        self.back_end = BACKENDS.build(**{**given, **back_end, "features": given["features"]})
+        if self.back_end.head.out_features != len(self.classes):
+            raise SettingsError(
+                f"the back end has {self.back_end.head.out_features} logits for "
+                f"{len(self.classes)} classes ({', '.join(self.classes)}); leave its setting out."
+            )
         self.settings = {
             "front_end": dict(self.front_end.built_from),
-            "back_end": {k: v for k, v in self.back_end.built_from.items() if k != "features"},
+            "back_end": {k: v for k, v in self.back_end.built_from.items() if k not in given},
         }
         self.windows = windows or Windows()
         self.require_seconds(self.windows.seconds, "windows.seconds")
@@ -99,6 +115,7 @@ class Detector(nn.Module):
         *,
         seed: int = 0,
         windows: Windows | None = None,
+        classes: Iterable[str] = CLASSES,
     ) -> "Detector":
         """A new detector with random weights; names, or mappings with ``name`` and settings.
 
@@ -109,7 +126,7 @@ class Detector(nn.Module):
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return cls(_named(front_end), _named(back_end), windows=windows)
+            return cls(_named(front_end), _named(back_end), windows=windows, classes=classes)
 
     @property
     def min_samples(self) -> int:
@@ -135,9 +152,11 @@ class Detector(nn.Module):
         import hashlib
 
         total = hashlib.sha256()
-        for name, value in self.state_dict().items():
+        for name, value in (self.state_dict() | self._rule_state()).items():
             total.update(name.encode())
             total.update(value.detach().cpu().contiguous().numpy().tobytes())
+        if self.known != self.classes:
+            total.update(" ".join(self.known).encode())
         return total.hexdigest()
 
     def forward(self, wave: Tensor, length: Tensor | None = None) -> Output:
@@ -149,7 +168,35 @@ class Detector(nn.Module):
                 f"a clip has {int(length.min())} samples; this detector needs {self.min_samples}. "
                 "Repeat or pad short clips first, as Detector.score does."
             )
-        return self.back_end(self.front_end(wave, length))
+        output = self.back_end(self.front_end(wave, length))
+        if self.known == self.classes:
+            return output
+        unknown = self._unknown.to(output.logits.device)
+        return Output(output.logits.masked_fill(unknown, UNKNOWN), output.embedding)
+
+    def judge(self, wave: Tensor, length: Tensor | None = None) -> Output:
+        """As ``forward``, with the logits that its decision rule gives, where there is one.
+
+        Scores are made with this; training is not.
+        """
+        return self.rule(self, wave, length) if self.rule else self(wave, length)
+
+    @property
+    def rule(self) -> Rule | None:
+        """What decides in place of the logits, or None."""
+        return self._rule[0] if self._rule else None
+
+    def set_rule(self, rule: Rule | None) -> None:
+        """Decide by ``rule``, or by the logits again."""
+        self._rule = (rule.to(self.device).eval(),) if rule else ()
+
+    def know(self, names: Iterable[str]) -> None:
+        """Only these classes can be named; the logits of the others become ``UNKNOWN``."""
+        self.known = tuple(names)
+        self._unknown = torch.tensor([c not in self.known for c in self.classes])
+
+    def _rule_state(self) -> dict[str, Tensor]:
+        return {f"rule.{n}": v for n, v in self.rule.state_dict().items()} if self.rule else {}
 
     def score(self, recording: str | Path | Any, *, windows: Windows | None = None) -> ClipScore:
         """Score a whole recording (a path, or a mono wave at 16 kHz) in overlapping windows.
@@ -180,7 +227,7 @@ class Detector(nn.Module):
         modes = {module: module.training for module in self.modules()}
         self.eval()
         stacked = torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in rows])
-        scores = self(stacked.to(self.device)).score.cpu().double().tolist()
+        scores = self.judge(stacked.to(self.device)).score.cpu().double().tolist()
         for module, mode in modes.items():
             module.training = mode
         return scores
@@ -188,7 +235,8 @@ class Detector(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write ``weights.safetensors`` and ``card.json`` into a folder, each atomically."""
         folder = Path(folder)
-        weights = {n: v.detach().cpu().contiguous() for n, v in self.state_dict().items()}
+        state = self.state_dict() | self._rule_state()
+        weights = {n: v.detach().cpu().contiguous() for n, v in state.items()}
         path = folder / "weights.safetensors"
         write_atomically(path, lambda temporary: save_file(weights, temporary))
         write_json(
@@ -200,8 +248,12 @@ class Detector(nn.Module):
                 **self.settings,
                 "windows": {"seconds": self.windows.seconds, "hop": self.windows.hop},
                 "sample_rate": audio.SAMPLE_RATE,
-                "classes": list(CLASSES),
-                "orientation": "score = bonafide logit - spoof logit; higher = more bonafide",
+                "classes": list(self.classes),
+                "known": list(self.known),
+                "rule": dict(self.rule.built_from) if self.rule else None,
+                "orientation": "score = bonafide logit - spoof logit; higher = more bonafide"
+                if self.classes == CLASSES
+                else "one logit a class",
                 "weights_sha256": digest(path),
                 **{k: v for k, v in self.card.items() if k not in _CARD_KEYS},
             },
@@ -228,14 +280,27 @@ class Detector(nn.Module):
         extra = {k: v for k, v in card.items() if k not in _CARD_KEYS}
         try:
             detector = cls(
-                card["front_end"], card["back_end"], windows=Windows(**card["windows"]), card=extra
+                card["front_end"],
+                card["back_end"],
+                windows=Windows(**card["windows"]),
+                classes=card["classes"],
+                card=extra,
             )
-            detector.load_state_dict(load_file(path))
+            detector.know(card["known"])
+            detector._load(load_file(path), card["rule"])
         except (SafetensorError, RuntimeError, SettingsError, TypeError, ValueError, KeyError) as error:
             raise CheckpointError(
                 f"{folder}: card and weights don't make a detector ({error})."
             ) from None
         return detector.eval()
+
+    def _load(self, weights: dict[str, Tensor], rule: Mapping[str, Any] | None) -> None:
+        of_rule = {n.removeprefix("rule."): v for n, v in weights.items() if n.startswith("rule.")}
+        self.load_state_dict({n: v for n, v in weights.items() if not n.startswith("rule.")})
+        if rule is not None:
+            built = RULES.build(**rule)
+            built.load_state_dict(of_rule)
+            self.set_rule(built)
 
 
 def _named(component: str | Mapping[str, Any]) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.errors import ProtocolError, RunError
+from earwitness.errors import ProtocolError, RunError, SettingsError
 from earwitness.metrics import METRICS, lower_is_better
 from earwitness.metrics.bootstrap import bootstrap_intervals
 from earwitness.metrics.continual import summarise
@@ -34,7 +34,7 @@ from earwitness.metrics.curves import eer_threshold
 from earwitness.metrics.seeds import mean_interval, paired_difference
 from earwitness.metrics.units import speaker_clusters
 from earwitness.runs import Run
-from earwitness.scores import Scores
+from earwitness.scores import ClassScores, Scores, read_scores
 from earwitness.trials import Manifest
 
 __all__ = [
@@ -164,10 +164,11 @@ def dev_threshold(scores: Scores) -> float:
     return eer_threshold(*_both(scores))
 
 
-def matrix(run: Run, metric: str = "eer", split: str = "test") -> NDArray[np.float64]:
+def matrix(run: Run, metric: str | None = None, split: str = "test") -> NDArray[np.float64]:
     """The task matrix of a run, ``(T, T)``: ``[i, j]`` = metric on task j after learning task i.
 
-    Accuracy is taken at the threshold of the dev scores of the same cell.
+    The metric is the run's own unless given. Accuracy of bonafide and spoof is taken at the threshold
+    of the dev scores of the same cell; for other classes it is the share of right decisions.
 
     Raises:
         ProtocolError: a score file is absent or wrong.
@@ -186,7 +187,9 @@ def accuracy_matrix(run: Run) -> NDArray[np.float64]:
     return matrix(run, "accuracy", "test")
 
 
-def untrained_row(run: Run, metric: str = "eer", split: str = "test") -> NDArray[np.float64] | None:
+def untrained_row(
+    run: Run, metric: str | None = None, split: str = "test"
+) -> NDArray[np.float64] | None:
     """The metric on every task before any was learned, ``(T,)``; None where that was not scored.
 
     Raises:
@@ -199,7 +202,7 @@ def untrained_row(run: Run, metric: str = "eer", split: str = "test") -> NDArray
     return np.array([_cell(run, -1, [on], metric, split) for on in tasks])
 
 
-def summary(run: Run, metric: str = "eer", split: str = "test") -> dict[str, float | None]:
+def summary(run: Run, metric: str | None = None, split: str = "test") -> dict[str, float | None]:
     """All summaries of a run's task matrix by name (`metrics.continual`); None where undefined.
 
     Raises:
@@ -208,12 +211,12 @@ def summary(run: Run, metric: str = "eer", split: str = "test") -> dict[str, flo
     """
     return summarise(
         matrix(run, metric, split),
-        lower_is_better=lower_is_better(metric),
+        lower_is_better=lower_is_better(metric or run.metric),
         untrained=untrained_row(run, metric, split),
     )
 
 
-def pooled(run: Run, after: int, metric: str = "eer", split: str = "test") -> float:
+def pooled(run: Run, after: int, metric: str | None = None, split: str = "test") -> float:
     """The metric over the trials of all tasks learned so far together: one threshold for all.
 
     A detector in use has one threshold, so scores that move from task to task count as errors here
@@ -244,17 +247,30 @@ def _both(scores: Scores) -> Arrays:
     return scores.bonafide, scores.spoof
 
 
-def _cell(run: Run, after: int, on: Sequence[int], metric: str, split: str) -> float:
+def _cell(run: Run, after: int, on: Sequence[int], metric: str | None, split: str) -> float:
     """A metric over the trials of the tasks ``on`` after learning task ``after``."""
-    both = _together(run, after, on, split)
+    metric = metric or run.metric
+    told = [read_scores(run.score_file(after, one, split)) for one in on]
+    if isinstance(told[0], ClassScores):
+        return _share_right(told, metric)
+    both = _joined([one for one in told if isinstance(one, Scores)])
     if metric != "accuracy":
         return METRICS.get(metric)(*both)
-    threshold = eer_threshold(*_together(run, after, on, "dev"))
+    threshold = eer_threshold(*_joined([run.scores(after, one, "dev") for one in on]))
     return METRICS.get(metric)(*both, threshold=threshold)
 
 
-def _together(run: Run, after: int, on: Sequence[int], split: str) -> Arrays:
-    parts = [_both(run.scores(after, one, split)) for one in on]
+def _share_right(told: Sequence[Scores | ClassScores], metric: str) -> float:
+    if metric != "accuracy":
+        raise SettingsError(
+            f"{told[0].source}: {metric} weighs bonafide against spoof; these are scores of other "
+            "classes, which have an accuracy."
+        )
+    return float(np.concatenate([one.right for one in told if isinstance(one, ClassScores)]).mean())
+
+
+def _joined(scores: Sequence[Scores]) -> Arrays:
+    parts = [_both(one) for one in scores]
     return np.concatenate([b for b, _ in parts]), np.concatenate([s for _, s in parts])
 
 

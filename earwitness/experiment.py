@@ -9,7 +9,9 @@
     corpus = "manifest"            # a name from the corpora shelf
     root = "../data/corpus"        # relative to this file
     by = "domain"
-    order = ["first", "second"]
+    order = ["first", "second"]    # or orders = [[...], [...]], or orders = 3: this and two others
+    later_clips = 100              # training clips of each task after the first (default: all)
+    bonafide_share = 0.1           # of the training clips (default: as they come)
     unusable = "refuse"            # or "skip": leave unusable files out, counted and named
     reader = { columns = { attack = "generator" } }   # the reader's own settings
 
@@ -23,6 +25,7 @@
 
     [strategies.rwm]               # a label; the strategy's name is the label unless given
     alpha = 0.1
+    vary = { beta_max = [10.0, 100.0] }               # rwm-beta_max-10.0 and rwm-beta_max-100.0
     training = { learning_rate = 0.01 }               # for this strategy only
 
     [evaluation]
@@ -33,6 +36,7 @@ with the nearest valid one. Nothing is inherited and nothing in the file is exec
 line, ``section.key=value`` replaces a value.
 """
 
+import itertools
 import tomllib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -40,13 +44,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from earwitness.batches import random_for
 from earwitness.detector import Detector, Windows
 from earwitness.errors import AudioError, SettingsError, nearest
 from earwitness.shelf import bind_settings
 from earwitness.strategies import STRATEGIES
 from earwitness.streams import Stream
 from earwitness.training import Training
-from earwitness.trials import Manifest, join_manifests
+from earwitness.trials import CLASSES, Manifest, join_manifests
 
 __all__ = ["Experiment"]
 
@@ -54,7 +59,10 @@ _SECTIONS = (
     *("name", "note", "selection", "stand_in", "seeds"),
     *("stream", "detector", "training", "strategies", "evaluation"),
 )
-_STREAM = ("corpus", "root", "by", "order", "dev_split", "test_split", "unusable", "reader")
+_STREAM = (
+    *("corpus", "root", "by", "order", "orders", "dev_split", "test_split", "unusable", "reader"),
+    *("later_clips", "bonafide_share"),
+)
 _DETECTOR = ("front_end", "back_end", "windows")
 _EVALUATION = ("splits", "untrained")
 
@@ -113,7 +121,7 @@ class Experiment:
         ):
             _refuse_unknown(resolved.setdefault(section, {}), known, f"[{section}]")
         resolved.setdefault("seeds", [0])
-        resolved["strategies"] = resolved["strategies"] or {"naive": {}}
+        resolved["strategies"] = _vary(resolved["strategies"] or {"naive": {}})
         experiment = cls(str(resolved.get("name", "experiment")), resolved, Path(folder))
         experiment._check()
         return experiment
@@ -142,12 +150,30 @@ class Experiment:
             raise SettingsError(
                 f"seeds is {seeds!r}, expected a list of different whole numbers from 0."
             )
+        self._check_orders()
         unusable = self.settings["stream"].get("unusable", "refuse")
         if unusable not in ("refuse", "skip"):
             raise SettingsError(f"[stream] unusable is {unusable!r}; choose from refuse, skip.")
         wrong = [s for s in self.splits if s not in ("dev", "test")]
         if wrong:
             raise SettingsError(f"[evaluation] splits has {wrong[0]!r}; choose from dev, test.")
+
+    def _check_orders(self) -> None:
+        stream = self.settings["stream"]
+        orders = stream.get("orders", 1)
+        listed = isinstance(orders, list) and orders and all(isinstance(o, list) for o in orders)
+        if not (listed or (isinstance(orders, int) and orders > 0)):
+            raise SettingsError(
+                f"[stream] orders is {orders!r}, expected how many, or a list of lists of task names."
+            )
+        if isinstance(orders, list) and ("order" in stream or len({frozenset(o) for o in orders}) > 1):
+            raise SettingsError(
+                "[stream] orders must all have the same tasks, and take the place of order."
+            )
+
+    def _first_order(self) -> list[str] | None:
+        orders = self.settings["stream"].get("orders")
+        return orders[0] if isinstance(orders, list) else self.settings["stream"].get("order")
 
     @property
     def labels(self) -> list[str]:
@@ -182,7 +208,7 @@ class Experiment:
         _require_section(windows, "detector.windows")
         return Windows(**bind_settings(Windows, windows, "windows"))
 
-    def detector(self, seed: int) -> Detector:
+    def detector(self, seed: int, classes: Iterable[str] = CLASSES) -> Detector:
         """A new detector with the weights that ``seed`` gives."""
         parts = self.settings["detector"]
         return Detector.build(
@@ -190,12 +216,23 @@ class Experiment:
             parts.get("back_end", "resnet"),
             seed=seed,
             windows=self.windows(),
+            classes=classes,
         )
 
-    def stream(self, *, learned: int = 0) -> Stream:
+    def orders(self, stream: Stream) -> list[tuple[str, ...]]:
+        """The orders in which the tasks are learned; the first is the stream's own."""
+        given = self.settings["stream"].get("orders", 1)
+        own = [task.name for task in stream]
+        if isinstance(given, list):
+            return [tuple(order) for order in given]
+        drawn = (random_for(number).permutation(own).tolist() for number in range(1, given))
+        return [tuple(own), *(tuple(order) for order in drawn)]
+
+    def stream(self, *, learned: int = 0, order: Iterable[str] | None = None) -> Stream:
         """Read the corpus and cut it into tasks; every audio file needed is checked to be there.
 
         Training recordings of the first ``learned`` tasks aren't needed any more and may be gone.
+        ``order``: of the tasks, where it is not the file's first.
         """
         from earwitness import corpora
 
@@ -208,18 +245,36 @@ class Experiment:
         tasks = Stream.by(
             manifest,
             stream.get("by", "domain"),
-            order=stream.get("order"),
+            order=order or self._first_order(),
             dev_split=stream.get("dev_split", "dev"),
             test_split=stream.get("test_split", "test"),
         )
         chosen = {task.name for task in tasks}
         counts = manifest.counts(stream.get("by", "domain"))
         self.left_out.update({name: n for name, n in counts.items() if name not in chosen})
+        thin = {k: stream[k] for k in ("later_clips", "bonafide_share") if k in stream}
+        tasks = tasks.thinned(**thin) if thin else tasks
         for position, task in enumerate(tasks):
             needed = (task.dev, task.test) if position < learned else (task.train, task.dev, task.test)
             for part in needed:
                 part.require_files()
         return tasks
+
+
+def _vary(strategies: dict[str, Any]) -> dict[str, Any]:
+    """A strategy with ``vary`` becomes one for each combination of the values listed there."""
+    varied: dict[str, Any] = {}
+    for label, settings in strategies.items():
+        _require_section(settings, f"[strategies.{label}]")
+        own = {key: value for key, value in settings.items() if key != "vary"}
+        vary = settings.get("vary", {})
+        if not all(isinstance(values, list) and values for values in vary.values()):
+            raise SettingsError(f"[strategies.{label}] vary is {vary!r}, expected lists of values.")
+        for values in itertools.product(*vary.values()):
+            chosen = dict(zip(vary, values, strict=True))
+            name = "-".join([label, *(f"{key}-{value}" for key, value in chosen.items())])
+            varied[name] = {"name": label, **own, **chosen} if vary else own
+    return varied
 
 
 def _only(parts: Mapping[str, Manifest]) -> Manifest:

@@ -8,7 +8,7 @@ from torch import Tensor
 from earwitness.backends.base import Output
 from earwitness.batches import Batch
 
-__all__ = ["Criterion", "cross_entropy"]
+__all__ = ["CRITERIA", "Criterion", "cross_entropy", "plain_cross_entropy"]
 
 Criterion = Callable[[Output, Batch], Tensor]
 
@@ -22,3 +22,11 @@ def cross_entropy(output: Output, batch: Batch) -> Tensor:
     counts = batch.label.bincount(minlength=output.logits.shape[1]).to(per_clip.dtype)
     present = (counts > 0).sum()
     return (per_clip / counts[batch.label]).sum() / present
+
+
+def plain_cross_entropy(output: Output, batch: Batch) -> Tensor:
+    """Mean cross-entropy of the class logits over the clips of the batch."""
+    return F.cross_entropy(output.logits, batch.label)
+
+
+CRITERIA = {"classes": cross_entropy, "none": plain_cross_entropy}

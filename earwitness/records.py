@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from earwitness.files import write_json, write_text
 from earwitness.runs import Run
 from earwitness.scores import Scores
 from earwitness.streams import Stream
+from earwitness.trials import CLASSES
 
 __all__ = [
     "check_run",
@@ -119,7 +121,7 @@ def describe(experiment: Experiment, one: Run, stream: Stream, position: int) ->
             for task in seen
         ],
     }
-    if "dev" in experiment.splits:
+    if "dev" in experiment.splits and stream.classes == CLASSES:
         parts = [one.scores(position, on, "dev") for on in range(len(seen))]
         dev = Scores(
             (f"{n}/{i}" for n, p in enumerate(parts) for i in p.ids),
@@ -136,8 +138,12 @@ def describe(experiment: Experiment, one: Run, stream: Stream, position: int) ->
     return card
 
 
-def write_provenance(experiment: Experiment, stream: Stream, folder: Path) -> None:
-    """Write the experiment as it was given, and where everything comes from."""
+def write_provenance(experiment: Experiment, streams: Sequence[Stream], folder: Path) -> None:
+    """Write the experiment as it was given, and where everything comes from.
+
+    ``streams`` are the tasks in each of their orders.
+    """
+    stream = streams[0]
     write_text(folder / "experiment.toml", tomli_w.dumps(experiment.settings))
     write_json(
         folder / "provenance.json",
@@ -149,9 +155,11 @@ def write_provenance(experiment: Experiment, stream: Stream, folder: Path) -> No
             "skipped": experiment.skipped,
             "left_out": experiment.left_out,
             "tasks": [task.name for task in stream],
+            "orders": [[task.name for task in one] for one in streams],
+            "classes": list(stream.classes),
             "strategies": experiment.labels,
             "seeds": experiment.seeds,
-            "metric": "eer",
+            "metric": "eer" if stream.classes == CLASSES else "accuracy",
             "splits": experiment.splits,
             "split": "test" if "test" in experiment.splits else "dev",
             "manifests": {

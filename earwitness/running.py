@@ -33,7 +33,7 @@ from earwitness.records import (
     write_provenance,
     write_settings,
 )
-from earwitness.runs import Run, RunFolder
+from earwitness.runs import Run, RunFolder, plan_runs
 from earwitness.scoring import score
 from earwitness.streams import Stream
 from earwitness.training import Done, learn
@@ -62,26 +62,37 @@ def run(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    places = [
-        (folder / label / f"seed-{seed}", label, seed)
-        for seed in experiment.seeds
-        for label in experiment.labels
-    ]
-    stream = experiment.stream(learned=min(learned(path) for path, _, _ in places))
-    names = tuple(task.name for task in stream)
-    runs = [Run(*place, names) for place in places]
+    stream = experiment.stream(learned=_least_learned(experiment, folder))
+    orders = experiment.orders(stream)
+    streams = [stream.in_order(order) for order in orders]
+    runs = _sorted_by_seed(plan_runs(folder, experiment.labels, experiment.seeds, orders))
     with _lock(folder / ".lock"):
         for one in runs:
-            check_run(experiment, one, stream)
-        waiting = [one for one in runs if not is_complete(experiment, one, stream)]
+            check_run(experiment, one, streams[one.order])
+        waiting = [one for one in runs if not is_complete(experiment, one, streams[one.order])]
         if waiting:
-            write_provenance(experiment, stream, folder)
+            write_provenance(experiment, streams, folder)
         if workers == 1 or len(waiting) == 1:
             for one in waiting:
-                _run_one(experiment, one, stream, on_step)
+                _run_one(experiment, one, streams[one.order], on_step)
         elif waiting:
             _run_parallel(experiment, waiting, workers, on_step)
     return RunFolder(folder)
+
+
+def _least_learned(experiment: Experiment, folder: Path) -> int:
+    """How many tasks every run has finished, where the order of the tasks is the same for all."""
+    if experiment.settings["stream"].get("orders", 1) != 1:
+        return 0
+    own: list[list[str]] = [
+        []
+    ]  # the names are not known yet, and the places of one order don't need them
+    return min(learned(one.path) for one in plan_runs(folder, experiment.labels, experiment.seeds, own))
+
+
+def _sorted_by_seed(runs: list[Run]) -> list[Run]:
+    """One seed of everything before the next, so that an early look shows all strategies."""
+    return sorted(runs, key=lambda run: (run.seed, run.order))
 
 
 def _run_parallel(experiment: Experiment, waiting: list[Run], workers: int, on_step: OnStep) -> None:
@@ -133,7 +144,8 @@ def _work(experiment: Experiment, one: Run) -> None:
             (label, seed, {k: record[k] for k in ("task", "position", "step", "steps", "loss")})
         )
 
-    _run_one(experiment, one, experiment.stream(learned=learned(one.path)), report)
+    stream = experiment.stream(learned=learned(one.path), order=one.tasks)
+    _run_one(experiment, one, stream, report)
 
 
 def _run_one(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
@@ -151,7 +163,7 @@ def _run_one(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) 
 def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
     (one.path / "done.json").unlink(missing_ok=True)
     write_settings(experiment, one)
-    detector = experiment.detector(one.seed).to(experiment.training(one.label).device)
+    detector = experiment.detector(one.seed, stream.classes).to(experiment.training(one.label).device)
     strategy = experiment.strategy(one.label)
     if experiment.settings["evaluation"].get("untrained", True):
         _judge(experiment, one, stream, detector, -1)

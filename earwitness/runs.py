@@ -5,7 +5,7 @@
     RUN/
       experiment.toml            the experiment file with its overrides
       provenance.json            versions, commit, machine, manifest fingerprints, seeds
-      <label>/seed-<n>/          one strategy, one seed
+      <label>/seed-<n>/          one strategy, one seed; <label>/order-<k>/seed-<n>/ with several orders
         settings.json            strategy, detector and training with all defaults
         steps.jsonl              one line a step:  task, epoch, step, loss
         action.jsonl             one line a protected layer and logged step: proof of action
@@ -21,7 +21,7 @@ Every number of a report is computed from these score files.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,17 +29,22 @@ from typing import Any
 from earwitness.errors import RunError
 from earwitness.scores import Scores
 
-__all__ = ["Run", "RunFolder"]
+__all__ = ["Run", "RunFolder", "plan_runs"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """One strategy with one seed inside a run folder."""
+    """One strategy with one seed and one order of the tasks (from 0) inside a run folder.
+
+    ``metric`` is what it is judged by first: ``eer``, or ``accuracy`` for other classes.
+    """
 
     path: Path
     label: str
     seed: int
     tasks: tuple[str, ...]
+    order: int = 0
+    metric: str = "eer"
 
     @property
     def is_done(self) -> bool:
@@ -62,7 +67,7 @@ class Run:
         return self.path / "detectors" / f"{position + 1}-{self.tasks[position]}"
 
     def scores(self, after: int, on: int, split: str = "test") -> Scores:
-        """Read one score file."""
+        """Read one score file of a run on bonafide and spoof."""
         return Scores.read(self.score_file(after, on, split))
 
     def steps(self) -> list[dict[str, Any]]:
@@ -89,6 +94,30 @@ class Run:
         the share of directions that are protected).
         """
         return list(_read_lines(self.path / "action.jsonl"))
+
+
+def plan_runs(
+    folder: Path,
+    labels: Sequence[str],
+    seeds: Sequence[int],
+    orders: Sequence[Sequence[str]],
+    *,
+    metric: str = "eer",
+) -> list[Run]:
+    """Every run of an experiment and its place; with one order the places don't name it.
+
+    >>> [str(run.path) for run in plan_runs(Path("r"), ["naive"], [3], [["a", "b"], ["b", "a"]])]
+    ['r/naive/order-1/seed-3', 'r/naive/order-2/seed-3']
+    """
+    return [
+        Run(
+            folder / label / (f"order-{i + 1}" if len(orders) > 1 else "") / f"seed-{seed}",
+            *(label, seed, tuple(order), i, metric),
+        )
+        for label in labels
+        for i, order in enumerate(orders)
+        for seed in seeds
+    ]
 
 
 class RunFolder:
@@ -118,13 +147,14 @@ class RunFolder:
 
     def runs(self, *, done: bool = True) -> list[Run]:
         """The runs, in the experiment's order of strategies and seeds; finished ones by default."""
-        provenance = self.provenance
-        tasks = tuple(provenance["tasks"])
-        runs = [
-            Run(self.path / label / f"seed-{seed}", label, seed, tasks)
-            for label in provenance["strategies"]
-            for seed in provenance["seeds"]
-        ]
+        told = self.provenance
+        runs = plan_runs(
+            self.path,
+            told["strategies"],
+            told["seeds"],
+            told.get("orders", [told["tasks"]]),
+            metric=told["metric"],
+        )
         return [run for run in runs if run.is_done or not done]
 
     def finished(self) -> list[Run]:

@@ -1,5 +1,7 @@
 """Scores: trial id -> real number, higher = more bonafide. The only orientation there is.
 
+Where the classes are others than bonafide and spoof, a trial has one number a class: `ClassScores`.
+
 A score file is CSV or TSV: ``file_name,score,label`` with or without a header. Labels in a score
 file are optional for joining with a manifest and needed for metrics without one.
 """
@@ -12,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from earwitness.errors import ProtocolError
 from earwitness.files import read_text, write_json, write_text
 from earwitness.trials import LABELS, Manifest, read_label
 
-__all__ = ["Scores"]
+__all__ = ["ClassScores", "Scores", "read_scores"]
 
 _ID_NAMES = {"file_name", "filename", "file", "id", "utt", "trial", "path"}
 
@@ -145,6 +147,95 @@ class Scores:
         parsed = [_parse(row, order, path, number) for number, row in rows]
         ids, values, labels = zip(*parsed, strict=True) if parsed else ((), (), ())
         return cls(ids, values, labels, source=str(path))
+
+
+class ClassScores:
+    """One number a class for each trial, where the classes aren't bonafide and spoof.
+
+    ``values`` (trials, classes); the decision is the class of the highest.
+
+    >>> ClassScores(["a"], [[0.1, 0.7, 0.2]], ["1"], classes=("0", "1", "2")).right
+    array([ True])
+
+    Raises:
+        ProtocolError: duplicate ids, NaN or infinite numbers, shapes that differ, unknown labels.
+    """
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        values: ArrayLike,
+        labels: Iterable[str],
+        *,
+        classes: Iterable[str],
+        provenance: Mapping[str, Any] | None = None,
+        source: str = "scores",
+    ):
+        self.classes = tuple(classes)
+        self.ids, self.labels = list(ids), list(labels)
+        self.values = np.asarray(values, dtype=np.float64)
+        self.provenance = dict(provenance or {})
+        self.source = source
+        expected = (len(self.ids), len(self.classes))
+        if self.values.shape != expected or len(self.labels) != len(self.ids):
+            raise ProtocolError(
+                f"{source}: numbers of shape {self.values.shape} and {len(self.labels)} labels; "
+                f"expected {expected}, a row a trial and a column a class."
+            )
+        if len(set(self.ids)) < len(self.ids):
+            raise ProtocolError(f"{source}: a trial stands there twice; every trial is scored once.")
+        unknown = sorted({*self.labels} - {*self.classes})
+        if unknown:
+            raise ProtocolError(
+                f"{source}: {unknown[0]!r} is none of the classes {', '.join(self.classes)}."
+            )
+        if not np.isfinite(self.values).all():
+            raise ProtocolError(f"{source}: NaN or infinite numbers; scores are real numbers.")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(trials,) whether the highest number is that of the trial's own class."""
+        own = np.array([self.classes.index(label) for label in self.labels])
+        return self.values.argmax(1) == own
+
+    def write(self, path: str | Path) -> None:
+        """Write ``file_name,label,<class>,...``; provenance goes to a side file ``<path>.json``."""
+        path = Path(path)
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["file_name", "label", *self.classes])
+        for id_, label, row in zip(self.ids, self.labels, self.values.tolist(), strict=True):
+            writer.writerow([id_, label, *map(repr, row)])
+        if self.provenance:
+            write_json(path.with_name(path.name + ".json"), self.provenance)
+        write_text(path, out.getvalue())
+
+    @classmethod
+    def read(cls, path: str | Path) -> "ClassScores":
+        """Read what ``write`` wrote.
+
+        Raises:
+            ProtocolError: with what was expected.
+        """
+        rows = list(csv.reader(read_text(Path(path)).splitlines()))
+        if len(rows) < 2 or rows[0][:2] != ["file_name", "label"]:
+            raise ProtocolError(f"{path}: expected the header file_name,label,<class>,... and rows.")
+        try:
+            values = [[float(cell) for cell in row[2:]] for row in rows[1:]]
+            ids, labels = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
+            return cls(ids, np.array(values), labels, classes=rows[0][2:], source=str(path))
+        except (ValueError, IndexError) as error:
+            raise ProtocolError(f"{path}: not a table of numbers ({error}).") from None
+
+
+def read_scores(path: str | Path) -> Scores | ClassScores:
+    """Read a score file of either kind."""
+    with open(path, encoding="utf-8") as file:
+        one_a_class = file.readline().startswith("file_name,label,")
+    return ClassScores.read(path) if one_a_class else Scores.read(path)
 
 
 def _first(ids: list[str]) -> str:

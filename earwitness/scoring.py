@@ -16,8 +16,8 @@ import earwitness
 from earwitness import audio
 from earwitness.detector import ClipScore, Detector, Windows
 from earwitness.errors import AudioError, RunError
-from earwitness.scores import Scores
-from earwitness.trials import Manifest, Trial
+from earwitness.scores import ClassScores, Scores
+from earwitness.trials import CLASSES, Manifest, Trial
 
 __all__ = ["score", "score_files"]
 
@@ -31,8 +31,8 @@ def score(
     windows: Windows | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     on_clip: Callable[[], None] = lambda: None,
-) -> Scores:
-    """Score every trial of a manifest.
+) -> Scores | ClassScores:
+    """Score every trial of a manifest; one number a class where they aren't bonafide and spoof.
 
     The scores' ``provenance`` has the detector's digest, the window policy, the trial scope and the
     coverage: how many trials were asked for, how many scored, and which failed and why.
@@ -46,12 +46,12 @@ def score(
     if detector.front_end.eats == "vector":
         values = _score_vectors(detector, manifest)
         return _scores(detector, list(manifest), values, manifest, policy, [])
-    scored: dict[str, float] = {}
+    scored: dict[str, NDArray[np.float64]] = {}
     failed = []
     decoded = audio.DecodingReport()
     for trial, outcome in _score_waves(detector, manifest, policy, decoded):
         on_clip()
-        if isinstance(outcome, float):
+        if not isinstance(outcome, AudioError):
             scored[trial.id] = outcome
         elif on_error == "raise":
             raise outcome
@@ -60,7 +60,7 @@ def score(
     if not scored:
         raise RunError(f"manifest {manifest.name!r}: none of its {len(manifest)} files can be used.")
     trials = [trial for trial in manifest if trial.id in scored]
-    values = [scored[trial.id] for trial in trials]
+    values = np.stack([scored[trial.id] for trial in trials])
     scores = _scores(detector, trials, values, manifest, policy, failed)
     scores.provenance["coverage"]["decoders"] = dict(decoded.decoders)
     return scores
@@ -79,7 +79,7 @@ def score_files(
 
 def _score_waves(
     detector: Detector, manifest: Manifest, policy: Windows, decoded: audio.DecodingReport
-) -> Iterator[tuple[Trial, float | AudioError]]:
+) -> Iterator[tuple[Trial, NDArray[np.float64] | AudioError]]:
     """Gather windows of successive clips into full batches; give back a mean for each clip."""
     window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
     waiting: list[tuple[Trial, int]] = []
@@ -94,7 +94,7 @@ def _score_waves(
         wave = clip.wave
         starts = audio.windows(len(wave), window, hop)
         if len(starts) > _BATCH:  # a long recording goes through in bounded memory
-            yield trial, detector.score(wave, windows=policy).mean
+            yield trial, np.array(detector.score(wave, windows=policy).mean)
             continue
         rows += [audio.crop_or_repeat(wave, window, start=start) for start in starts]
         waiting.append((trial, len(starts)))
@@ -106,7 +106,7 @@ def _score_waves(
 
 def _means(
     detector: Detector, waiting: list[tuple[Trial, int]], rows: list[NDArray[np.float32]]
-) -> Iterator[tuple[Trial, float]]:
+) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
     if not rows:
         return
     scores = np.concatenate(
@@ -114,31 +114,34 @@ def _means(
     )
     ends = np.cumsum([count for _, count in waiting])
     for (trial, count), end in zip(waiting, ends, strict=True):
-        yield trial, float(scores[end - count : end].mean())
+        yield trial, scores[end - count : end].mean(0)
 
 
 @torch.no_grad()
 def _forward(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n,) scores, or (n, classes) logits where the classes aren't bonafide and spoof."""
     detector.eval()
-    return detector(torch.from_numpy(rows).to(detector.device)).score.cpu().double().numpy()
+    output = detector.judge(torch.from_numpy(rows).to(detector.device))
+    told = output.score if detector.classes == CLASSES else output.logits
+    return told.cpu().double().numpy()
 
 
-def _score_vectors(detector: Detector, manifest: Manifest) -> list[float]:
+def _score_vectors(detector: Detector, manifest: Manifest) -> NDArray[np.float64]:
     from earwitness.corpora.vectors import load_vectors
 
     vectors = load_vectors(manifest)
     parts = [_forward(detector, vectors[i : i + 4096]) for i in range(0, len(vectors), 4096)]
-    return np.concatenate(parts).tolist()
+    return np.concatenate(parts)
 
 
 def _scores(
     detector: Detector,
     trials: list[Trial],
-    values: list[float],
+    values: NDArray[np.float64],
     manifest: Manifest,
     policy: Windows,
     failed: list[dict[str, str]],
-) -> Scores:
+) -> Scores | ClassScores:
     provenance: dict[str, Any] = {
         "detector": detector.digest,
         "orientation": "higher = more bonafide",
@@ -150,5 +153,8 @@ def _scores(
     }
     if detector.front_end.eats == "vector":
         provenance |= {"trial_scope": "one vector a trial", "windows": None}
-    labels = [t.label for t in trials]
-    return Scores([t.id for t in trials], values, labels, provenance=provenance)
+    ids, labels = [t.id for t in trials], [t.label for t in trials]
+    if detector.classes == CLASSES:
+        return Scores(ids, values, labels, provenance=provenance)
+    provenance["orientation"] = "one logit a class"
+    return ClassScores(ids, values, labels, classes=detector.classes, provenance=provenance)

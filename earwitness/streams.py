@@ -3,6 +3,8 @@
 "Experience" in the continual-learning literature is a task here.
 """
 
+import hashlib
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -45,6 +47,10 @@ class Stream:
         repeated = sorted({n for n in names if names.count(n) > 1})
         if repeated:
             raise ProtocolError(f"task name(s) {', '.join(repeated)} appear more than once.")
+        kinds = {part.classes for task in self for part in (task.train, task.dev, task.test)}
+        if len(kinds) > 1:
+            raise ProtocolError(f"the tasks' manifests differ in their classes: {sorted(kinds)}.")
+        self.classes = kinds.pop()
         _require_disjoint(self.tasks)
 
     def __len__(self) -> int:
@@ -55,6 +61,31 @@ class Stream:
 
     def __getitem__(self, position: int) -> Task:
         return self.tasks[position]
+
+    def in_order(self, names: Iterable[str]) -> "Stream":
+        """The same tasks, or some of them, in another order."""
+        by_name = {task.name: task for task in self.tasks}
+        return Stream(by_name[name] for name in names)
+
+    def thinned(
+        self, *, later_clips: int | None = None, bonafide_share: float | None = None
+    ) -> "Stream":
+        """The same tasks with fewer training clips; what judges them stays whole.
+
+        Args:
+            later_clips: training clips of each task after the first, the classes in equal parts as
+                far as they go.
+            bonafide_share: share of bonafide among each task's training clips, 0 to 1.
+        """
+        tasks = []
+        for position, task in enumerate(self.tasks):
+            train = task.train
+            if bonafide_share is not None:
+                train = _with_share(train, bonafide_share)
+            if later_clips is not None and position:
+                train = _fewer(train, later_clips)
+            tasks.append(Task(task.name, train, task.dev, task.test))
+        return Stream(tasks)
 
     @classmethod
     def by(
@@ -79,6 +110,32 @@ class Stream:
                     f"{nearest(name, parts)} Found: {', '.join(parts)}."
                 )
         return cls(_task(name, parts[name], dev_split, test_split) for name in names)
+
+
+def _lot(trial: Trial) -> str:
+    """A fixed lot for each trial, whatever else is in the manifest."""
+    return hashlib.sha256(trial.id.encode()).hexdigest()
+
+
+def _fewer(manifest: Manifest, clips: int) -> Manifest:
+    """``clips`` trials by lot, taken from the classes in turn."""
+    queues = {c: sorted(m, key=_lot) for c, m in manifest.split("label").items()}
+    turns = itertools.chain.from_iterable(itertools.zip_longest(*queues.values()))
+    kept = {t.id for t in itertools.islice((t for t in turns if t is not None), clips)}
+    return manifest.where(lambda trial: trial.id in kept)
+
+
+def _with_share(manifest: Manifest, share: float) -> Manifest:
+    """As many trials as there can be with that share of bonafide."""
+    counts = manifest.require_both_classes().counts()
+    whole = min(counts["bonafide"] / share, counts["spoof"] / (1 - share))
+    wanted = {"bonafide": round(whole * share), "spoof": round(whole * (1 - share))}
+    kept = {
+        trial.id
+        for label, part in manifest.split("label").items()
+        for trial in sorted(part, key=_lot)[: wanted.get(label, 0)]
+    }
+    return manifest.where(lambda trial: trial.id in kept)
 
 
 def _task(name: str, part: Manifest, dev_split: str, test_split: str) -> Task:

@@ -17,7 +17,7 @@ import torch
 from earwitness.batches import Batch, Clips, epoch_batches, random_for
 from earwitness.detector import Detector
 from earwitness.errors import CheckpointError, RunError, SettingsError
-from earwitness.losses import Criterion, cross_entropy
+from earwitness.losses import CRITERIA, Criterion
 from earwitness.metrics.eer import eer
 from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
@@ -46,6 +46,8 @@ class Training:
         log_every: steps between records of a strategy's proof of action.
         cache_mib: decoded audio kept in memory; what doesn't fit is read again when needed.
         device: ``cpu``, ``cuda``, ...
+        balance: ``classes`` gives the classes of a batch equal weight, ``none`` its clips.
+        heads: ``all`` classes can be named from the start, or only those ``seen`` in a task so far.
     """
 
     epochs: int = 10
@@ -63,6 +65,8 @@ class Training:
     log_every: int = 10
     cache_mib: int = 2048
     device: str = "cpu"
+    balance: Literal["classes", "none"] = "classes"
+    heads: Literal["all", "seen"] = "all"
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every", "log_every")
@@ -101,7 +105,7 @@ def learn(
     stream: Stream,
     *,
     training: Training | None = None,
-    criterion: Criterion = cross_entropy,
+    criterion: Criterion | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     on_step: Callable[[dict[str, Any]], None] = lambda record: None,
@@ -120,7 +124,9 @@ def learn(
         CheckpointError: the checkpoint belongs to another stream, strategy, detector or setting.
         RunError: the loss became infinite or NaN.
     """
-    loop = _Loop(detector, strategy, stream, training or Training(), criterion, seed, on_step)
+    training = training or Training()
+    criterion = criterion or CRITERIA[training.balance]
+    loop = _Loop(detector, strategy, stream, training, criterion, seed, on_step)
     loop.path = Path(checkpoint) if checkpoint else None
     return loop.run()
 
@@ -138,6 +144,7 @@ class _Loop:
     ):
         strategy.check_optimiser(training.optimiser, training.weight_decay)
         detector.require_seconds(training.seconds, "training.seconds")
+        _require_same_classes(detector, stream)
         self.detector, self.strategy, self.stream = detector, strategy, stream
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step
@@ -160,14 +167,24 @@ class _Loop:
             yield self._done()
             self.where = _Where(task=self.where.task + 1)
 
+    def _set_known(self, seen: list[Task]) -> None:
+        """With ``heads="seen"``, classes that no task has shown yet cannot be named."""
+        if self.training.heads == "seen":
+            labels = {label for task in seen for label in task.train.counts()}
+            self.detector.know(c for c in self.detector.classes if c in labels)
+
     def _done(self) -> Done:
         position = self.where.task
+        self._set_known(list(self.stream)[: position + 1])
+        self.detector.set_rule(self.strategy.rule())
         return Done(self.stream[position], position, self.detector.eval(), self.strategy)
 
     def _learn_task(self, saved: dict[str, Any] | None) -> None:
         task = self.stream[self.where.task]
         seen = list(self.stream)[: self.where.task + 1]
-        self.clips = self._clips(self.strategy.choose_data(seen))
+        chosen = self.strategy.choose_data(seen)
+        self.clips = self._clips(chosen or task.train)
+        self._set_known(seen)
         with self._seeded(_BEGIN, 0):
             self.strategy.begin_task(self._learning(0.0), task)
         self.optimiser = _optimiser(self.detector, self.training)
@@ -178,7 +195,7 @@ class _Loop:
         else:
             self.best = {"eer": None, "late": None, "weights": None}
             self.where.begun = True
-        for epoch in range(self.where.epoch, self.training.epochs):
+        for epoch in range(self.where.epoch, self.training.epochs if chosen else 0):
             self._learn_epoch(task, epoch)
         self._restore()
         with self._seeded(_PASS, 0):
@@ -196,7 +213,7 @@ class _Loop:
             crops = random_for(self.seed, self.where.task, _STEP, done)
             batch = self.clips.batch(batches[step], crops).to(self.training.device)
             with self._seeded(_STEP, done):
-                record = self._step(batch, done / total)
+                record = self._step(batch, epoch, done / total)
             record |= {"task": task.name, "position": self.where.task, "epoch": epoch}
             record |= {"step": done, "steps": total}
             if done % self.training.log_every == 0:
@@ -209,12 +226,12 @@ class _Loop:
         self._judge(task)
         self.where.epoch, self.where.step = epoch + 1, 0
 
-    def _step(self, batch: Batch, progress: float) -> dict[str, Any]:
-        strategy, learning = self.strategy, self._learning(progress)
+    def _step(self, batch: Batch, epoch: int, progress: float) -> dict[str, Any]:
         rate = self._set_learning_rate(progress)
+        strategy, learning = self.strategy, self._learning(progress, epoch, rate)
         batch = strategy.extend_batch(learning, batch)
         output = self.detector(batch.wave, batch.length)
-        loss = self.criterion(output, batch)
+        loss = strategy.objective(learning, batch, output)
         penalty = strategy.penalty(learning, batch, output)
         loss = loss if penalty is None else loss + penalty
         if not torch.isfinite(loss):
@@ -231,7 +248,7 @@ class _Loop:
         strategy.after_step(learning)
         return {"loss": float(loss.detach()), "learning_rate": rate}
 
-    def _learning(self, progress: float) -> Learning:
+    def _learning(self, progress: float, epoch: int = 0, rate: float = 0.0) -> Learning:
         clips = len(self.stream[self.where.task].train)
         return Learning(
             detector=self.detector,
@@ -241,6 +258,8 @@ class _Loop:
             position=self.where.task,
             data=self._one_pass,
             batches=-(-clips // self.training.batch_size),
+            epoch=epoch,
+            rate=rate,
         )
 
     def _one_pass(self) -> Iterator[Batch]:
@@ -278,7 +297,7 @@ class _Loop:
         """Remember the weights of the best epoch on dev, when the settings ask for it."""
         if self.training.restore == "last":
             return
-        now = self._dev_eer(task)
+        now = self._dev_error(task)
         late = self.training.restore == "best-late"
         judged = self.best["late"] if late else now
         self.best["late"] = now
@@ -291,15 +310,19 @@ class _Loop:
         if self.best["weights"] is not None:
             self.detector.load_state_dict(self.best["weights"])
 
-    def _dev_eer(self, task: Task) -> float:
+    def _dev_error(self, task: Task) -> float:
+        """EER on dev, or with more than two classes the share of wrong decisions."""
         if self.dev is None or self.dev.manifest is not task.dev:
             self.dev = self._clips(task.dev)
         clips, scores = self.dev, []
         with quiet(self.detector):
             for positions in np.array_split(np.arange(len(clips)), -(-len(clips) // 64)):
                 batch = clips.batch(positions).to(self.training.device)
-                scores.append(self.detector(batch.wave, batch.length).score.cpu().numpy())
-        values = np.concatenate(scores).astype(np.float64)
+                scores.append(self.detector(batch.wave, batch.length).logits.cpu().numpy())
+        logits = np.concatenate(scores).astype(np.float64)
+        if logits.shape[1] > 2:
+            return float(np.mean(logits.argmax(1) != clips.labels))
+        values = logits[:, 0] - logits[:, 1]
         return eer(values[clips.labels == 0], values[clips.labels == 1])
 
     def _save(self) -> None:
@@ -355,6 +378,14 @@ class _Loop:
 
     def _fingerprints(self) -> list[str]:
         return [task.train.fingerprint() for task in self.stream]
+
+
+def _require_same_classes(detector: Detector, stream: Stream) -> None:
+    if detector.classes != stream.classes:
+        raise SettingsError(
+            f"the detector names {', '.join(detector.classes)}; the stream's classes are "
+            f"{', '.join(stream.classes)}. Build it with Detector.build(..., classes=stream.classes)."
+        )
 
 
 class _Seeded:

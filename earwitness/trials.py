@@ -17,9 +17,10 @@ from pathlib import Path
 from earwitness.errors import ProtocolError, nearest
 from earwitness.files import read_text, write_text
 
-__all__ = ["LABELS", "Manifest", "Trial", "join_manifests", "read_label"]
+__all__ = ["CLASSES", "LABELS", "Manifest", "Trial", "join_manifests", "read_label"]
 
-LABELS = ("bonafide", "spoof", "unknown")
+CLASSES = ("bonafide", "spoof")  # the order of a detector's two logits
+LABELS = (*CLASSES, "unknown")
 _COLUMNS = ("id", "path", "label", "attack", "speaker", "domain", "split")
 _SPELLINGS = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "bona fide"), "bonafide"),
@@ -70,6 +71,9 @@ class Trial:
 class Manifest:
     """Ordered, immutable trials under a name.
 
+    ``classes`` are bonafide and spoof; manifests of other things (images, attacks to be named) say
+    theirs, in the order of a detector's logits.
+
     >>> manifest = Manifest("toy", [Trial("a", "a.wav", "bonafide"), Trial("b", "b.wav", "spoof")])
     >>> len(manifest), manifest.counts()
     (2, {'bonafide': 1, 'spoof': 1})
@@ -78,10 +82,19 @@ class Manifest:
         ProtocolError: no trials, a duplicate id, or an unknown label.
     """
 
-    def __init__(self, name: str, trials: Iterable[Trial], *, root: str | Path = "."):
+    def __init__(
+        self,
+        name: str,
+        trials: Iterable[Trial],
+        *,
+        root: str | Path = ".",
+        classes: Iterable[str] = CLASSES,
+    ):
         self.name = name
+        self.classes = tuple(classes)
         self.trials = tuple(trials)
         self.root = Path(root)
+        self._fingerprint = ""  # made when first asked for
         if not self.trials:
             raise ProtocolError(f"manifest {name!r} is empty: at least one trial was expected.")
         repeated = [i for i, n in Counter(t.id for t in self.trials).items() if n > 1]
@@ -90,11 +103,12 @@ class Manifest:
                 f"manifest {name!r}: {len(repeated)} duplicate id(s), first {repeated[0]!r}; "
                 "every trial needs an id of its own."
             )
-        wrong = [t for t in self.trials if t.label not in LABELS]
+        labels = {*self.classes, "unknown"}
+        wrong = [t for t in self.trials if t.label not in labels]
         if wrong:
             raise ProtocolError(
                 f"manifest {name!r}: {len(wrong)} unknown label(s), first {wrong[0].label!r} "
-                f"(id {wrong[0].id!r}); expected one of {', '.join(LABELS)}."
+                f"(id {wrong[0].id!r}); expected one of {', '.join((*self.classes, 'unknown'))}."
             )
 
     def __len__(self) -> int:
@@ -112,7 +126,8 @@ class Manifest:
 
     def where(self, keep: Callable[[Trial], bool], name: str | None = None) -> "Manifest":
         """The trials for which ``keep`` is true; an empty result is an error."""
-        return Manifest(name or self.name, filter(keep, self.trials), root=self.root)
+        trials = filter(keep, self.trials)
+        return Manifest(name or self.name, trials, root=self.root, classes=self.classes)
 
     def split(self, column: str = "split") -> dict[str, "Manifest"]:
         """One manifest for each value of a column, in order of appearance."""
@@ -126,8 +141,13 @@ class Manifest:
         return self.root / trial.path
 
     def require_both_classes(self) -> "Manifest":
-        """Return self, or raise when bonafide or spoof trials are missing."""
+        """Return self, or raise when bonafide or spoof trials are missing.
+
+        Manifests of other classes may have any of them: a task may show a part of the classes only.
+        """
         counts = self.counts()
+        if self.classes != CLASSES:
+            return self
         for label in ("bonafide", "spoof"):
             if not counts.get(label):
                 raise ProtocolError(
@@ -149,7 +169,9 @@ class Manifest:
 
     def fingerprint(self) -> str:
         """SHA-256 of the manifest's text: the same trials in the same order, wherever they lie."""
-        return hashlib.sha256(self.to_text().encode()).hexdigest()
+        if not self._fingerprint:
+            self._fingerprint = hashlib.sha256(self.to_text().encode()).hexdigest()
+        return self._fingerprint
 
     def to_text(self, delimiter: str = "\t") -> str:
         """The manifest as TSV (or another delimiter) with a header line."""
@@ -168,7 +190,9 @@ class Manifest:
         path = Path(path)
         here = path.parent.resolve() == self.root.resolve()
         trials = self.trials if here else [_absolute(t, self.root) for t in self.trials]
-        text = Manifest(self.name, trials).to_text("," if path.suffix == ".csv" else "\t")
+        text = Manifest(self.name, trials, classes=self.classes).to_text(
+            "," if path.suffix == ".csv" else "\t"
+        )
         write_text(path, text)
 
     @classmethod
@@ -221,9 +245,15 @@ def join_manifests(name: str, manifests: Iterable[Manifest]) -> Manifest:
     """All trials of several manifests, in order; of different roots, paths become absolute."""
     manifests = list(manifests)
     roots = {m.root for m in manifests}
+    kinds = {m.classes for m in manifests}
+    if len(kinds) > 1:
+        raise ProtocolError(f"manifests of different classes can't be joined: {sorted(kinds)}.")
+    classes = kinds.pop() if kinds else CLASSES
     if len(roots) == 1:
-        return Manifest(name, (t for m in manifests for t in m), root=roots.pop())
-    return Manifest(name, (_absolute(t, m.root) for m in manifests for t in m))
+        joined = (t for m in manifests for t in m)
+        return Manifest(name, joined, root=roots.pop(), classes=classes)
+    joined = (_absolute(t, m.root) for m in manifests for t in m)
+    return Manifest(name, joined, classes=classes)
 
 
 def _absolute(trial: Trial, root: Path) -> Trial:

@@ -324,7 +324,8 @@ def test_automatic_groups_follow_the_in_class_cosine_distance():
     features = np.concatenate([rng.normal(3, 0.3, (40, 5)), rng.normal(0, 1, (40, 5))])
     labels = torch.tensor([0] * 40 + [1] * 40)
     tensor = torch.from_numpy(features)
-    grouping = Grouping("auto", ("bonafide", "spoof"))
+    grouping = Grouping("auto")
+    grouping.bind(("bonafide", "spoof"))
     for part in (slice(0, None, 2), slice(1, None, 2)):  # two tasks, pooled
         grouping.observe(tensor[part], labels[part])
     grouping.settle()
@@ -334,11 +335,13 @@ def test_automatic_groups_follow_the_in_class_cosine_distance():
 
 
 def test_presets_and_tables():
-    assert Grouping(("spoof",), ("bonafide", "spoof")).table.tolist() == [False, True]
+    grouping = Grouping(("spoof",))
+    grouping.bind(("bonafide", "spoof"))
+    assert grouping.table.tolist() == [False, True]
     with pytest.raises(SettingsError, match="did you mean 'genuine-fake'"):
-        Grouping("genuine-fakes", ("bonafide", "spoof"))
+        Grouping("genuine-fakes")
     with pytest.raises(SettingsError, match="'baseball' is not a class"):
-        Grouping("clear10-rwm", ("bonafide", "spoof"))
+        Grouping("clear10-rwm").bind(("bonafide", "spoof"))
 
 
 # Replay's memory.

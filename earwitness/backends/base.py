@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from earwitness.errors import SettingsError
 from earwitness.frontends.base import Frames
 
 __all__ = ["BackEnd", "Output"]
@@ -13,14 +14,23 @@ __all__ = ["BackEnd", "Output"]
 
 @dataclass(frozen=True)
 class Output:
-    """``logits`` (batch, classes) in the order of ``CLASSES``; ``embedding`` (batch, dim)."""
+    """``logits`` (batch, classes) in the order of the classes; ``embedding`` (batch, dim)."""
 
     logits: Tensor
     embedding: Tensor
 
     @property
     def score(self) -> Tensor:
-        """(batch,) bonafide logit minus spoof logit: real, higher = more bonafide."""
+        """(batch,) bonafide logit minus spoof logit: real, higher = more bonafide.
+
+        Raises:
+            SettingsError: there are not two classes.
+        """
+        if self.logits.shape[1] != 2:
+            raise SettingsError(
+                f"a score weighs bonafide against spoof; this detector names {self.logits.shape[1]} "
+                "classes, so use its logits."
+            )
         return self.logits[:, 0] - self.logits[:, 1]
 
 

@@ -73,6 +73,14 @@ def _groups(folder: RunFolder) -> dict[str, list[Run]]:
 def _require_alike(folders: Sequence[RunFolder], provenance: Sequence[dict[str, Any]]) -> None:
     if not folders:
         raise RunError("a report needs at least one run folder; none was given.")
+    for folder, one in zip(folders, provenance, strict=True):
+        orders = len(one.get("orders", [()]))
+        if one["metric"] != "eer" or orders > 1:
+            raise RunError(
+                f"{folder.path}: a report shows one order of the tasks, judged by EER; this run has "
+                f"{orders} order(s), judged by {one['metric']}. "
+                f"Use: earwitness compare {folder.path}"
+            )
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):
         raise RunError(

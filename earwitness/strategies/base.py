@@ -1,4 +1,4 @@
-"""The base of strategies: six verbs, all optional, each named for what it gives or changes.
+"""The base of strategies: a few verbs, all optional, each named for what it gives or changes.
 
 A strategy never owns the loop. It is handed a frozen record, ``Learning``, and keeps its own state
 explicit (``state``, ``load``) so that a killed run resumes to the same bits.
@@ -8,7 +8,7 @@ from abc import ABC
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from earwitness.backends.base import Output
 from earwitness.batches import Batch
 from earwitness.detector import Detector
 from earwitness.losses import Criterion
+from earwitness.rules.base import Rule
 from earwitness.streams import Task
 from earwitness.trials import Manifest
 
@@ -28,8 +29,9 @@ class Learning:
     """What a strategy may see.
 
     ``generator`` is seeded anew at every step, ``progress`` runs over the task from 0 to 1,
-    ``position`` is the task's place in the stream from 0, and ``data()`` is one pass over the
-    task's own training clips in a fixed shuffled order, in ``batches`` batches.
+    ``epoch`` counts from 0, ``rate`` is the step's learning rate, ``position`` is the task's place
+    in the stream from 0, and ``data()`` is one pass over the task's own training clips in a fixed
+    shuffled order, in ``batches`` batches.
     """
 
     detector: Detector
@@ -39,6 +41,8 @@ class Learning:
     position: int
     data: Callable[[], Iterator[Batch]]
     batches: int
+    epoch: int = 0
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,17 @@ class Storage:
 
 
 class Strategy(ABC):
-    """Naive by default; a strategy overrides the verbs it needs and nothing else."""
+    """Naive by default; a strategy overrides the verbs it needs and nothing else.
 
+    ``source`` names the paper, ``keeps`` says in a few words what is stored between tasks.
+    """
+
+    source: ClassVar[str] = ""
+    keeps: ClassVar[str] = "nothing"
     built_from: dict[str, Any]  # name and settings, where the shelf built it
 
-    def choose_data(self, seen: Sequence[Task]) -> Manifest:
-        """What to train on, given the tasks so far; the last one is current."""
+    def choose_data(self, seen: Sequence[Task]) -> Manifest | None:
+        """What to train on, given the tasks so far; the last one is current. None: no training."""
         return seen[-1].train
 
     def begin_task(self, learning: Learning, task: Task) -> None:
@@ -66,8 +75,12 @@ class Strategy(ABC):
         """Give the batch to train on, for instance with clips from a memory."""
         return batch
 
+    def objective(self, learning: Learning, batch: Batch, output: Output) -> Tensor:
+        """Give the loss of the batch itself; only methods with a loss of their own change it."""
+        return learning.criterion(output, batch)
+
     def penalty(self, learning: Learning, batch: Batch, output: Output) -> Tensor | None:
-        """Give a scalar to be added to the criterion, or None."""
+        """Give a scalar to be added to the objective, or None."""
         return None
 
     def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
@@ -78,6 +91,10 @@ class Strategy(ABC):
 
     def end_task(self, learning: Learning, task: Task) -> None:
         """Consolidate what was learned."""
+
+    def rule(self) -> Rule | None:
+        """How the detector decides from now on, where its own logits don't say it."""
+        return None
 
     def check_optimiser(self, optimiser: str, weight_decay: float) -> None:
         """Warn where the optimiser undoes what the strategy does."""

@@ -30,28 +30,36 @@ class Grouping:
 
     Args:
         compact: a preset's name, ``auto``, or the names of the compact classes.
-        classes: all class names, in the order of the logits.
 
-    >>> Grouping("genuine-fake", ("bonafide", "spoof")).is_compact(torch.tensor([0, 1]))
+    >>> grouping = Grouping("genuine-fake")
+    >>> grouping.bind(("bonafide", "spoof"))
+    >>> grouping.is_compact(torch.tensor([0, 1]))
     tensor([ True, False])
 
     Raises:
         SettingsError: an unknown preset or class.
     """
 
-    def __init__(self, compact: str | tuple[str, ...], classes: tuple[str, ...]):
-        self.classes = classes
+    def __init__(self, compact: str | tuple[str, ...]):
         self.auto = compact == "auto"
-        self.table = torch.zeros(len(classes), dtype=torch.bool)
+        self.names = () if self.auto else self._names(compact)
+        self.classes: tuple[str, ...] = ()
+        self.table = torch.zeros(0, dtype=torch.bool)
         self._sums: dict[str, Tensor] = {}
-        if not self.auto:
-            for name in self._names(compact):
-                if name not in classes:
-                    raise SettingsError(
-                        f"compact class {name!r} is not a class{nearest(name, classes)} "
-                        f"Classes: {', '.join(classes)}."
-                    )
-                self.table[classes.index(name)] = True
+
+    def bind(self, classes: tuple[str, ...]) -> None:
+        """Say what the classes are, in the order of the logits; only the first call counts."""
+        if self.classes:
+            return
+        self.classes = classes
+        self.table = torch.zeros(len(classes), dtype=torch.bool)
+        for name in self.names:
+            if name not in classes:
+                raise SettingsError(
+                    f"compact class {name!r} is not a class{nearest(name, classes)} "
+                    f"Classes: {', '.join(classes)}."
+                )
+            self.table[classes.index(name)] = True
 
     @staticmethod
     def _names(compact: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 from earwitness.backends.base import Output
-from earwitness.batches import CLASSES, Batch
+from earwitness.batches import Batch
 from earwitness.detector import Detector
 from earwitness.errors import SettingsError
 from earwitness.strategies.base import Learning, Storage
 from earwitness.strategies.grouping import Grouping
 from earwitness.strategies.projected import ProjectedStrategy
 from earwitness.strategies.projection import rawm_beta, rawm_regulariser
+from earwitness.streams import Task
 
 __all__ = ["RAWM"]
 
@@ -58,10 +59,15 @@ class RAWM(ProjectedStrategy):
             raise SettingsError(
                 f"expected temperature > 0, beta_smoothing >= 0; not {temperature}, {beta_smoothing}."
             )
-        self.grouping = Grouping(compact, CLASSES)
+        self.grouping = Grouping(compact)
         self.beta_smoothing, self.regulariser = beta_smoothing, regulariser
         self.eta, self.temperature = eta, temperature
         self._teacher: Detector | None = None
+
+    def begin_task(self, learning: Learning, task: Task) -> None:
+        """As the base; the first time, learn what the classes are."""
+        self.grouping.bind(learning.detector.classes)
+        super().begin_task(learning, task)
 
     def direction(self, learning: Learning, batch: Batch, output: Output) -> float:
         """Beta of the batch."""
@@ -88,7 +94,7 @@ class RAWM(ProjectedStrategy):
         """Feed ``auto`` grouping."""
         self.grouping.observe(output.embedding, batch.label)
 
-    def end_task(self, learning: Learning, task: Any) -> None:
+    def end_task(self, learning: Learning, task: Task) -> None:
         """As the base; then freeze a copy of the model as the next task's teacher."""
         super().end_task(learning, task)
         self.grouping.settle()
@@ -106,6 +112,7 @@ class RAWM(ProjectedStrategy):
     def load(self, state: dict[str, Any], detector: Detector) -> None:
         """Take up a saved state."""
         super().load(state, detector)
+        self.grouping.bind(detector.classes)
         self.grouping.load(state["grouping"])
         if state["teacher"] is not None:
             self._freeze(detector)

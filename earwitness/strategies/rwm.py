@@ -8,13 +8,14 @@
 from typing import Any
 
 from earwitness.backends.base import Output
-from earwitness.batches import CLASSES, Batch
+from earwitness.batches import Batch
 from earwitness.detector import Detector
 from earwitness.errors import SettingsError
 from earwitness.strategies.base import Learning
 from earwitness.strategies.grouping import Grouping
 from earwitness.strategies.projected import ProjectedStrategy
 from earwitness.strategies.projection import rwm_beta
+from earwitness.streams import Task
 
 __all__ = ["RWM"]
 
@@ -32,8 +33,8 @@ class RWM(ProjectedStrategy):
         beta_max: bound of beta.
         projection: settings of ``ProjectedStrategy``.
 
-    >>> RWM(compact="genuine-fake").grouping.table
-    tensor([ True, False])
+    >>> RWM(compact="genuine-fake").grouping.names
+    ('bonafide',)
     """
 
     def __init__(
@@ -44,10 +45,15 @@ class RWM(ProjectedStrategy):
         **projection: Any,
     ):
         super().__init__(**projection)
-        self.grouping = Grouping(compact, CLASSES)
+        self.grouping = Grouping(compact)
         if not beta_max > 0:
             raise SettingsError(f"beta_max is {beta_max}, expected > 0.")
         self.beta_max = beta_max
+
+    def begin_task(self, learning: Learning, task: Task) -> None:
+        """As the base; the first time, learn what the classes are."""
+        self.grouping.bind(learning.detector.classes)
+        super().begin_task(learning, task)
 
     def direction(self, learning: Learning, batch: Batch, output: Output) -> float:
         """Beta of the batch."""
@@ -63,7 +69,7 @@ class RWM(ProjectedStrategy):
         """Feed ``auto`` grouping."""
         self.grouping.observe(output.embedding, batch.label)
 
-    def end_task(self, learning: Learning, task: Any) -> None:
+    def end_task(self, learning: Learning, task: Task) -> None:
         """As the base; then decide the grouping."""
         super().end_task(learning, task)
         self.grouping.settle()
@@ -75,4 +81,5 @@ class RWM(ProjectedStrategy):
     def load(self, state: dict[str, Any], detector: Detector) -> None:
         """Take up a saved state."""
         super().load(state, detector)
+        self.grouping.bind(detector.classes)
         self.grouping.load(state["grouping"])
