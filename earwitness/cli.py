@@ -178,6 +178,37 @@ def list_components(
 
 
 @app.command()
+def strategies() -> None:
+    """List every way to keep learning: what it does, what it keeps of the past, and where it is from."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from earwitness.doctor import describe_strategies
+
+    table = Table("strategy", "does", "keeps", "source", box=box.SIMPLE)
+    for row in describe_strategies():
+        table.add_row(*row)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+
+
+@app.command()
+def embed(
+    manifest: Annotated[Path, typer.Argument(help="manifest file, as `earwitness manifest` writes it")],
+    detector: Annotated[Path, typer.Option("--detector", "-d", help="folder of a saved detector")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="folder for manifest.tsv and vectors.npy")],
+) -> None:
+    """Write a detector's embedding of every recording, for the corpus reader `vectors`."""
+    from earwitness.detector import Detector
+    from earwitness.scoring import embed as embed_manifest
+    from earwitness.trials import Manifest
+
+    shape = embed_manifest(Detector.load(detector), Manifest.read(manifest), out)
+    typer.echo(f"wrote {shape[0]} vectors of {shape[1]} numbers to {out}")
+
+
+@app.command()
 def doctor() -> None:
     """Say what works on this machine, and what to do about the rest."""
     from earwitness.doctor import examine

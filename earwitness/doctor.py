@@ -7,13 +7,14 @@ import platform
 import sys
 from dataclasses import dataclass
 
-__all__ = ["Finding", "describe_shelf", "examine", "shelves"]
+__all__ = ["Finding", "describe_shelf", "describe_strategies", "examine", "shelves"]
 
 _SHELVES = {
     "corpora": "CORPORA",
     "frontends": "FRONTENDS",
     "backends": "BACKENDS",
     "strategies": "STRATEGIES",
+    "rules": "RULES",
     "metrics": "METRICS",
 }
 
@@ -106,4 +107,19 @@ def describe_shelf(shelf: str) -> list[tuple[str, str]]:
     for name in table.names():
         text = inspect.getdoc(table.get(name)) or ""
         found.append((name, text.split("\n")[0].strip()))
+    return found
+
+
+def describe_strategies() -> list[tuple[str, str, str, str]]:
+    """Name, first sentence, what is kept between tasks, and the source of every strategy.
+
+    >>> [row[2] for row in describe_strategies() if row[0] == "naive"]
+    ['nothing']
+    """
+    from earwitness.strategies import STRATEGIES
+
+    found = []
+    for name, line in describe_shelf("strategies"):
+        strategy = STRATEGIES.get(name)
+        found.append((name, line, strategy.keeps, strategy.source))
     return found

@@ -232,9 +232,12 @@ class ClassScores:
 
 
 def read_scores(path: str | Path) -> Scores | ClassScores:
-    """Read a score file of either kind."""
-    with open(path, encoding="utf-8") as file:
-        one_a_class = file.readline().startswith("file_name,label,")
+    """Read a score file of either kind.
+
+    Raises:
+        ProtocolError: as the reader of its kind.
+    """
+    one_a_class = read_text(Path(path)).startswith("file_name,label,")
     return ClassScores.read(path) if one_a_class else Scores.read(path)
 
 

@@ -5,6 +5,7 @@ file that cannot be read is an error, or counted and named when the caller asked
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,12 +17,15 @@ import earwitness
 from earwitness import audio
 from earwitness.detector import ClipScore, Detector, Windows
 from earwitness.errors import AudioError, RunError
+from earwitness.files import write_atomically, write_json
 from earwitness.scores import ClassScores, Scores
 from earwitness.trials import CLASSES, Manifest, Trial
 
-__all__ = ["score", "score_files"]
+__all__ = ["embed", "score", "score_files"]
 
 _BATCH = 64  # windows scored together; the result does not depend on it
+
+Forward = Callable[[Detector, NDArray[np.float32]], NDArray[np.float64]]
 
 
 def score(
@@ -49,7 +53,7 @@ def score(
     scored: dict[str, NDArray[np.float64]] = {}
     failed = []
     decoded = audio.DecodingReport()
-    for trial, outcome in _score_waves(detector, manifest, policy, decoded):
+    for trial, outcome in _score_waves(detector, manifest, policy, decoded, _forward):
         on_clip()
         if not isinstance(outcome, AudioError):
             scored[trial.id] = outcome
@@ -77,8 +81,43 @@ def score_files(
             yield path, error
 
 
+def embed(detector: Detector, manifest: Manifest, folder: str | Path) -> tuple[int, int]:
+    """Write the detector's embedding of every recording as a corpus for the reader ``vectors``.
+
+    ``folder`` gets ``manifest.tsv`` and ``vectors.npy``, a row a trial: the mean over the
+    recording's windows. Returns the array's shape.
+
+    Raises:
+        AudioError: a file cannot be used.
+    """
+    decoded = audio.DecodingReport()
+    rows = {}
+    for trial, outcome in _score_waves(detector, manifest, detector.windows, decoded, _embedding):
+        if isinstance(outcome, AudioError):
+            raise outcome
+        rows[trial.id] = outcome
+    vectors = np.stack([rows[trial.id] for trial in manifest]).astype(np.float32)
+    folder = Path(folder)
+    write_atomically(folder / "vectors.npy", lambda path: _save_array(path, vectors))
+    trials = (replace(trial, path="vectors.npy") for trial in manifest)
+    Manifest(manifest.name, trials, root=folder, classes=manifest.classes).write(
+        folder / "manifest.tsv"
+    )
+    write_json(folder / "embedding.json", {"detector": detector.digest, "card": detector.card})
+    return vectors.shape
+
+
+def _save_array(path: Path, vectors: NDArray[np.float32]) -> None:
+    with open(path, "wb") as file:  # numpy would add .npy to a name without it
+        np.save(file, vectors)
+
+
 def _score_waves(
-    detector: Detector, manifest: Manifest, policy: Windows, decoded: audio.DecodingReport
+    detector: Detector,
+    manifest: Manifest,
+    policy: Windows,
+    decoded: audio.DecodingReport,
+    forward: Forward,
 ) -> Iterator[tuple[Trial, NDArray[np.float64] | AudioError]]:
     """Gather windows of successive clips into full batches; give back a mean for each clip."""
     window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
@@ -94,23 +133,37 @@ def _score_waves(
         wave = clip.wave
         starts = audio.windows(len(wave), window, hop)
         if len(starts) > _BATCH:  # a long recording goes through in bounded memory
-            yield trial, np.array(detector.score(wave, windows=policy).mean)
+            yield trial, _mean_of_long(detector, wave, starts, window, forward)
             continue
         rows += [audio.crop_or_repeat(wave, window, start=start) for start in starts]
         waiting.append((trial, len(starts)))
         if len(rows) >= _BATCH:
-            yield from _means(detector, waiting, rows)
+            yield from _means(detector, waiting, rows, forward)
             waiting, rows = [], []
-    yield from _means(detector, waiting, rows)
+    yield from _means(detector, waiting, rows, forward)
+
+
+def _mean_of_long(
+    detector: Detector, wave: NDArray[np.float32], starts: list[int], window: int, forward: Forward
+) -> NDArray[np.float64]:
+    total = np.zeros(())
+    for first in range(0, len(starts), _BATCH):
+        part = starts[first : first + _BATCH]
+        rows = np.stack([audio.crop_or_repeat(wave, window, start=start) for start in part])
+        total = total + forward(detector, rows).sum(0)
+    return total / len(starts)
 
 
 def _means(
-    detector: Detector, waiting: list[tuple[Trial, int]], rows: list[NDArray[np.float32]]
+    detector: Detector,
+    waiting: list[tuple[Trial, int]],
+    rows: list[NDArray[np.float32]],
+    forward: Forward,
 ) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
     if not rows:
         return
     scores = np.concatenate(
-        [_forward(detector, np.stack(rows[i : i + _BATCH])) for i in range(0, len(rows), _BATCH)]
+        [forward(detector, np.stack(rows[i : i + _BATCH])) for i in range(0, len(rows), _BATCH)]
     )
     ends = np.cumsum([count for _, count in waiting])
     for (trial, count), end in zip(waiting, ends, strict=True):
@@ -124,6 +177,13 @@ def _forward(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float6
     output = detector.judge(torch.from_numpy(rows).to(detector.device))
     told = output.score if detector.classes == CLASSES else output.logits
     return told.cpu().double().numpy()
+
+
+@torch.no_grad()
+def _embedding(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+    """(n, dim)."""
+    detector.eval()
+    return detector(torch.from_numpy(rows).to(detector.device)).embedding.cpu().double().numpy()
 
 
 def _score_vectors(detector: Detector, manifest: Manifest) -> NDArray[np.float64]:

@@ -38,7 +38,8 @@ class Training:
         seconds: length of a training clip; longer recordings are cropped at random places.
         optimiser: made anew for each task. ``learning_rate``: of the first task.
         later_learning_rate: of later tasks; by default the same.
-        schedule: ``constant``, or ``cosine`` down to zero within each task.
+        schedule: ``constant``, ``cosine`` down to zero within each task, or ``step``: times
+            ``step_factor`` every ``step_epochs``.
         clip_norm: bound on the gradient's norm, after the strategy edited it; 0 is none.
         restore: keep the ``last`` epoch's weights, or those ``best`` on dev; ``best-late`` judges
             an epoch by the one before it, as the released code did (D18).
@@ -58,7 +59,9 @@ class Training:
     later_learning_rate: float | None = None
     momentum: float = 0.9
     weight_decay: float = 0.0
-    schedule: Literal["constant", "cosine"] = "cosine"
+    schedule: Literal["constant", "cosine", "step"] = "cosine"
+    step_epochs: int = 30
+    step_factor: float = 0.1
     clip_norm: float = 5.0
     restore: Literal["last", "best", "best-late"] = "last"
     checkpoint_every: int = 50
@@ -69,7 +72,10 @@ class Training:
     heads: Literal["all", "seen"] = "all"
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every", "log_every")
+        positive = (
+            *("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every", "log_every"),
+            *("step_epochs", "step_factor"),
+        )
         for name in positive:
             if not getattr(self, name) > 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected > 0.")
@@ -210,8 +216,7 @@ class _Loop:
         total = self.training.epochs * len(batches)
         for step in range(self.where.step, len(batches)):
             done = epoch * len(batches) + step
-            crops = random_for(self.seed, self.where.task, _STEP, done)
-            batch = self.clips.batch(batches[step], crops).to(self.training.device)
+            batch = self.clips.batch(batches[step], self._crops(done)).to(self.training.device)
             with self._seeded(_STEP, done):
                 record = self._step(batch, epoch, done / total)
             record |= {"task": task.name, "position": self.where.task, "epoch": epoch}
@@ -226,8 +231,14 @@ class _Loop:
         self._judge(task)
         self.where.epoch, self.where.step = epoch + 1, 0
 
+    def _crops(self, step: int) -> np.random.Generator | None:
+        """Where the step's clips are cropped at random; vectors and images are taken whole."""
+        if self.clips.kind != "wave":
+            return None
+        return random_for(self.seed, self.where.task, _STEP, step)
+
     def _step(self, batch: Batch, epoch: int, progress: float) -> dict[str, Any]:
-        rate = self._set_learning_rate(progress)
+        rate = self._set_learning_rate(progress, epoch)
         strategy, learning = self.strategy, self._learning(progress, epoch, rate)
         batch = strategy.extend_batch(learning, batch)
         output = self.detector(batch.wave, batch.length)
@@ -282,13 +293,15 @@ class _Loop:
         self._now = int(random_for(self.seed, self.where.task, purpose, number, 7).integers(2**63 - 1))
         return _Seeded(self._now)
 
-    def _set_learning_rate(self, progress: float) -> float:
+    def _set_learning_rate(self, progress: float, epoch: int) -> float:
         t = self.training
         later = self.where.task > 0 and t.later_learning_rate is not None
         rate = t.later_learning_rate if later else t.learning_rate
         assert rate is not None
         if t.schedule == "cosine":
             rate *= 0.5 * (1 + float(np.cos(np.pi * progress)))
+        elif t.schedule == "step":
+            rate *= t.step_factor ** (epoch // t.step_epochs)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         return rate
@@ -389,18 +402,23 @@ def _require_same_classes(detector: Detector, stream: Stream) -> None:
 
 
 class _Seeded:
-    """A context in which torch's global random state is a given one."""
+    """A context in which torch's global random state is a given one.
+
+    The generators are seeded themselves: ``torch.manual_seed`` costs as much as a step of a small
+    network, and without an accelerator keeps every call for the day one is found.
+    """
 
     def __init__(self, seed: int):
         self.seed = seed
-        self.fork = torch.random.fork_rng(devices=[])
 
     def __enter__(self) -> None:
-        self.fork.__enter__()
-        torch.manual_seed(self.seed)
+        self.before = torch.get_rng_state()
+        torch.default_generator.manual_seed(self.seed)
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(self.seed)
 
     def __exit__(self, *error: Any) -> None:
-        self.fork.__exit__(*error)
+        torch.set_rng_state(self.before)
 
 
 def _optimiser(detector: Detector, training: Training) -> torch.optim.Optimizer:

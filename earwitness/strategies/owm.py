@@ -19,3 +19,6 @@ class OWM(ProjectedStrategy):
     >>> OWM(layers=("back_end.head",), alpha=0.1).alpha
     0.1
     """
+
+    source = "Zeng et al., Nature Machine Intelligence 2019"
+    keeps = "one square matrix a layer"

@@ -37,6 +37,9 @@ class RWM(ProjectedStrategy):
     ('bonafide',)
     """
 
+    source = "Zhang et al., AAAI 2024"
+    keeps = "one square matrix a layer"
+
     def __init__(
         self,
         *,

@@ -1,0 +1,166 @@
+"""Several orders of the tasks, fewer clips, and settings that are varied: planned, run, read again."""
+
+import json
+
+import numpy as np
+import pytest
+
+from earwitness.errors import ProtocolError, RunError, SettingsError
+from earwitness.evaluation import matrix
+from earwitness.experiment import Experiment
+from earwitness.report import write
+from earwitness.running import run
+from earwitness.runs import RunFolder
+from earwitness.streams import Stream
+from earwitness.trials import Manifest, Trial
+
+DOMAINS = ("one", "two", "three")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    root = tmp_path_factory.mktemp("vectors")
+    rng = np.random.default_rng(1)
+    lines, rows = ["id\tlabel\tdomain\tsplit"], []
+    for number, domain in enumerate(DOMAINS):
+        for split, count in (("train", 12), ("dev", 4), ("test", 6)):
+            for label, sign in (("bonafide", 1), ("spoof", -1)):
+                for clip in range(count):
+                    lines.append(f"{domain}-{split}-{label}-{clip}\t{label}\t{domain}\t{split}")
+                    rows.append(sign * np.eye(4)[number] + 0.3 * rng.normal(size=4))
+    np.save(root / "vectors.npy", np.array(rows, dtype=np.float32))
+    (root / "manifest.tsv").write_text("\n".join(lines) + "\n")
+    return root
+
+
+def plan(corpus, stream=None, first=DOMAINS, **more) -> Experiment:
+    own = {"order": list(first)} if first else {}
+    settings = {
+        "name": "orders",
+        "stream": {"corpus": "vectors", "root": str(corpus), **own, **(stream or {})},
+        "detector": {
+            "front_end": {"name": "vectors", "dim": 4},
+            "back_end": {"name": "linear", "pooling": "mean"},
+        },
+        "training": {"epochs": 2, "batch_size": 8},
+        "strategies": {"naive": {}},
+    }
+    return Experiment.from_settings({**settings, **more})
+
+
+def test_every_order_is_run_and_read_with_its_own_tasks(corpus, tmp_path):
+    experiment = plan(corpus, {"orders": 3}, seeds=[0, 1])
+    folder = run(experiment, tmp_path / "run", workers=2)
+    runs = folder.finished()
+    assert [(one.order, one.seed) for one in runs] == [(o, s) for o in range(3) for s in range(2)]
+    orders = {one.order: one.tasks for one in runs}
+    assert orders[0] == DOMAINS
+    assert all(sorted(tasks) == sorted(DOMAINS) for tasks in orders.values())
+    assert len(set(orders.values())) > 1
+    for one in runs:
+        assert (one.path / "scores" / "test" / f"1-{one.tasks[0]}").is_dir()
+        assert matrix(one).shape == (3, 3)
+    assert RunFolder(tmp_path / "run").provenance["orders"] == [list(o) for o in orders.values()]
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("done.json")}
+    run(experiment, tmp_path / "run")  # nothing is left to do
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("done.json")}
+
+
+def test_the_first_order_is_the_same_run_as_without_others(corpus, tmp_path):
+    run(plan(corpus), tmp_path / "one")
+    run(plan(corpus, {"orders": 2}), tmp_path / "two")
+    one, two = (RunFolder(tmp_path / n).finished()[0] for n in ("one", "two"))
+    assert np.array_equal(matrix(one), matrix(two))
+
+
+def test_given_orders_are_taken_as_they_are(corpus):
+    orders = [["two", "one"], ["one", "two"]]
+    experiment = plan(corpus, {"orders": orders}, first=None)
+    stream = experiment.stream()
+    assert experiment.orders(stream) == [("two", "one"), ("one", "two")]
+    assert [task.name for task in stream] == ["two", "one"]
+    assert experiment.left_out == {"three": 44}
+
+
+@pytest.mark.parametrize(
+    ("orders", "message"),
+    [
+        ([["one", "two"], ["one"]], "same tasks"),
+        ([["one", "two"]], "take the place of order"),  # order is given too
+        (0, "expected how many"),
+        (["one"], "expected how many"),
+    ],
+)
+def test_bad_orders_are_refused(orders, message, corpus):
+    with pytest.raises(SettingsError, match=message):
+        plan(corpus, {"orders": orders})
+
+
+def test_a_report_of_several_orders_points_to_compare(corpus, tmp_path):
+    folder = run(plan(corpus, {"orders": 2}), tmp_path / "run")
+    with pytest.raises(RunError, match="earwitness compare"):
+        write([folder])
+
+
+def test_varied_settings_become_strategies_of_their_own(corpus):
+    varied = {"replay": {"share": 0.5, "vary": {"budget": [4, 8], "balance": ["none"]}}}
+    experiment = plan(corpus, strategies={"naive": {}} | varied)
+    assert experiment.labels == [
+        "naive",
+        "replay-budget-4-balance-none",
+        "replay-budget-8-balance-none",
+    ]
+    assert experiment.strategy(experiment.labels[2]).built_from == {
+        **{"name": "replay", "budget": 8, "share": 0.5, "balance": "none"},
+        **{k: v for k, v in experiment.strategy(experiment.labels[2]).built_from.items()
+           if k not in ("name", "budget", "share", "balance")},
+    }  # fmt: skip
+    with pytest.raises(SettingsError, match="expected lists of values"):
+        plan(corpus, strategies={"replay": {"vary": {"budget": 3}}})
+    with pytest.raises(SettingsError, match="no setting 'budgte'"):
+        plan(corpus, strategies={"replay": {"vary": {"budgte": [3]}}})
+
+
+def test_later_tasks_can_have_few_clips(corpus):
+    whole, few = plan(corpus).stream(), plan(corpus, {"later_clips": 6}).stream()
+    assert few[0].train.fingerprint() == whole[0].train.fingerprint()
+    for task, of_all in zip(list(few)[1:], list(whole)[1:], strict=True):
+        assert task.train.counts() == {"bonafide": 3, "spoof": 3}
+        assert {t.id for t in task.train} < {t.id for t in of_all.train}
+        assert task.test.fingerprint() == of_all.test.fingerprint()
+
+
+def test_a_class_can_be_made_rare(corpus):
+    for task in plan(corpus, {"bonafide_share": 0.2}).stream():
+        assert task.train.counts() == {"bonafide": 3, "spoof": 12}
+        assert task.test.counts() == {"bonafide": 6, "spoof": 6}
+
+
+def test_lots_do_not_depend_on_the_other_trials():
+    trials = [Trial(f"{n}", f"{n}.wav", ("bonafide", "spoof")[n % 2]) for n in range(40)]
+    some = Manifest("some", trials[:20]).trials
+    stream = [_stream(trials), _stream(some)]
+    kept = [{t.id for t in s.thinned(later_clips=10)[1].train} for s in stream]
+    assert kept[0] & {t.id for t in some} <= kept[1]  # who stays in the crowd stays in the few
+
+
+def _stream(trials) -> Stream:
+    from earwitness.streams import Task
+
+    def part(name, chosen):
+        return Manifest(name, [Trial(f"{name}{t.id}", f"{name}{t.path}", t.label) for t in chosen])
+
+    first = Task("a", *(part(f"a-{n}", trials[:2]) for n in ("train", "dev", "test")))
+    second = Task("b", Manifest("b", trials), *(part(f"b-{n}", trials[:2]) for n in ("dev", "test")))
+    return Stream([first, second])
+
+
+def test_tasks_in_another_order_must_be_the_streams(corpus):
+    with pytest.raises(ProtocolError, match="no domain 'four'"):
+        plan(corpus).stream(order=["four"])
+
+
+def test_provenance_says_how_a_run_is_judged(corpus, tmp_path):
+    run(plan(corpus), tmp_path / "run")
+    told = json.loads((tmp_path / "run" / "provenance.json").read_text())
+    assert (told["metric"], told["classes"]) == ("eer", ["bonafide", "spoof"])
