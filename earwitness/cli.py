@@ -179,7 +179,7 @@ def list_components(
 
 @app.command()
 def strategies() -> None:
-    """List every way to keep learning: what it does, what it keeps of the past, and where it is from."""
+    """List every way to keep learning: what it does, what it keeps, and where it is from."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

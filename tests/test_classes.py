@@ -62,8 +62,8 @@ def test_tasks_of_different_classes_make_no_stream(stream, tmp_path):
 def test_a_detector_must_name_the_streams_classes(stream):
     with pytest.raises(SettingsError, match=r"names bonafide, spoof; the stream's classes are cat"):
         next(learn(make(("bonafide", "spoof")), Naive(), stream, training=TRAINING))
+    back_end = {"name": "linear", "classes": 3}
     with pytest.raises(SettingsError, match="3 logits for 4 classes"):
-        back_end = {"name": "linear", "classes": 3}
         Detector.build({"name": "vectors", "dim": 6}, back_end, classes=CLASSES)
 
 
@@ -176,7 +176,7 @@ def test_embeddings_are_written_in_the_manifests_order_and_read_as_vectors(toy_m
         windows=Windows(seconds=0.1, hop=0.004),  # a recording has over 64 windows, and one has one
     ).eval()
     audio.write(tmp_path / "short.wav", 0.1 * np.sin(np.arange(1600, dtype=np.float32)))
-    trials = [t for t in toy_manifest][:5]
+    trials = list(toy_manifest)[:5]
     trials = [
         Trial(t.id, str(toy_manifest.path(t)), t.label, domain=t.domain, split=t.split) for t in trials
     ]
