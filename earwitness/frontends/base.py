@@ -56,4 +56,6 @@ def masked_mean(values: Tensor, length: Tensor) -> Tensor:
 
     Values after ``length`` must be zero, as in ``Frames``.
     """
+    if values.shape[-1] == 1:  # a vector: nothing to average
+        return values[..., 0]
     return values.sum(-1) / length[:, None].to(values.dtype)
