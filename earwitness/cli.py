@@ -178,6 +178,43 @@ def list_components(
 
 
 @app.command()
+def tune(
+    experiment: Annotated[Path, typer.Argument(help="experiment file (TOML) that says what to search")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="folder [default: runs/<file>-tuning]")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="for each strategy [default: 12]")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
+) -> None:
+    """Search settings on dev, equally many trials a strategy; the same command resumes."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from earwitness.tuning import tune as search
+
+    tuned = search(
+        experiment,
+        out or Path("runs") / f"{experiment.stem}-tuning",
+        trials=trials,
+        workers=workers,
+        overrides=overrides or [],
+        on_trial=lambda one: typer.echo(one, err=True),
+    )
+    columns = ("strategy", "best settings", f"dev {tuned.metric}, %", "trials", "at an end")
+    table = Table(*columns, box=box.SIMPLE)
+    for row in tuned.rows():
+        table.add_row(*row)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+    for label, edges in tuned.edges.items():
+        for edge in edges:
+            typer.echo(f"warning: {label} {edge}; better values may lie beyond.", err=True)
+    typer.echo(f"next: earwitness run {tuned.path}")
+
+
+@app.command()
 def strategies() -> None:
     """List every way to keep learning: what it does, what it keeps, and where it is from."""
     from rich import box

@@ -53,7 +53,7 @@ from earwitness.streams import Stream
 from earwitness.training import Training
 from earwitness.trials import CLASSES, Manifest, join_manifests
 
-__all__ = ["Experiment"]
+__all__ = ["Experiment", "read_settings", "vary"]
 
 _SECTIONS = (
     *("name", "note", "selection", "stand_in", "seeds"),
@@ -92,18 +92,9 @@ class Experiment:
         Raises:
             SettingsError: not TOML, an unknown key (with the nearest), or a value that doesn't fit.
         """
-        path = Path(path)
+        settings = read_settings(path, overrides)
         try:
-            settings = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise SettingsError(f"{path}: no such experiment file.") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
-            raise SettingsError(f"{path}: not a TOML file ({error}).") from None
-        for override in overrides:
-            _override(settings, override)
-        settings.setdefault("name", path.stem)
-        try:
-            return cls.from_settings(settings, folder=path.parent)
+            return cls.from_settings(settings, folder=Path(path).parent)
         except SettingsError as error:
             raise SettingsError(f"{path}: {error}") from None
 
@@ -111,6 +102,10 @@ class Experiment:
     def from_settings(cls, settings: Mapping[str, Any], *, folder: str | Path = ".") -> "Experiment":
         """Check settings given as a mapping."""
         resolved = deepcopy(dict(settings))
+        if _is_a_search(resolved):
+            raise SettingsError(
+                "this file says what to search; `earwitness tune` it, and run the tuned.toml it writes."
+            )
         _refuse_unknown(resolved, _SECTIONS, "the experiment")
         for section in ("training", "strategies"):
             _require_section(resolved.setdefault(section, {}), f"[{section}]")
@@ -121,7 +116,7 @@ class Experiment:
         ):
             _refuse_unknown(resolved.setdefault(section, {}), known, f"[{section}]")
         resolved.setdefault("seeds", [0])
-        resolved["strategies"] = _vary(resolved["strategies"] or {"naive": {}})
+        resolved["strategies"] = vary(resolved["strategies"] or {"naive": {}})
         experiment = cls(str(resolved.get("name", "experiment")), resolved, Path(folder))
         experiment._check()
         return experiment
@@ -261,19 +256,44 @@ class Experiment:
         return tasks
 
 
-def _vary(strategies: dict[str, Any]) -> dict[str, Any]:
+def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """The settings of a TOML file with overrides applied, not yet checked; named after the file.
+
+    Raises:
+        SettingsError: no such file, not TOML, or not an override.
+    """
+    path = Path(path)
+    try:
+        settings = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such experiment file.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, IsADirectoryError) as error:
+        raise SettingsError(f"{path}: not a TOML file ({error}).") from None
+    for override in overrides:
+        _override(settings, override)
+    settings.setdefault("name", path.stem)
+    return settings
+
+
+def _is_a_search(settings: Mapping[str, Any]) -> bool:
+    strategies = settings.get("strategies")
+    own = strategies.values() if isinstance(strategies, dict) else ()
+    return "tuning" in settings or any(isinstance(s, dict) and "search" in s for s in own)
+
+
+def vary(strategies: dict[str, Any]) -> dict[str, Any]:
     """A strategy with ``vary`` becomes one for each combination of the values listed there."""
     varied: dict[str, Any] = {}
     for label, settings in strategies.items():
         _require_section(settings, f"[strategies.{label}]")
         own = {key: value for key, value in settings.items() if key != "vary"}
-        vary = settings.get("vary", {})
-        if not all(isinstance(values, list) and values for values in vary.values()):
-            raise SettingsError(f"[strategies.{label}] vary is {vary!r}, expected lists of values.")
-        for values in itertools.product(*vary.values()):
-            chosen = dict(zip(vary, values, strict=True))
+        lists = settings.get("vary", {})
+        if not all(isinstance(values, list) and values for values in lists.values()):
+            raise SettingsError(f"[strategies.{label}] vary is {lists!r}, expected lists of values.")
+        for values in itertools.product(*lists.values()):
+            chosen = dict(zip(lists, values, strict=True))
             name = "-".join([label, *(f"{key}-{value}" for key, value in chosen.items())])
-            varied[name] = {"name": label, **own, **chosen} if vary else own
+            varied[name] = {"name": label, **own, **chosen} if lists else own
     return varied
 
 

@@ -66,9 +66,13 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove temporary files that a killed ``write_atomically`` left below a folder."""
-    for path in Path(folder).rglob(".*.tmp"):
-        path.unlink(missing_ok=True)
+    """Remove temporary files that a killed ``write_atomically`` left below a folder.
+
+    Those of safetensors, which writes one of its own beside ours, are ``.tmp`` and some letters.
+    """
+    for pattern in (".*.tmp", ".tmp*"):
+        for path in Path(folder).rglob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def append_line(path: str | Path, value: object) -> None:

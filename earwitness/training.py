@@ -6,6 +6,7 @@ to be read off ``_step``.
 """
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -194,6 +195,7 @@ class _Loop:
         with self._seeded(_BEGIN, 0):
             self.strategy.begin_task(self._learning(0.0), task)
         self.optimiser = _optimiser(self.detector, self.training)
+        self.parameters = list(self.detector.parameters())
         if saved is not None and self.where.begun:
             self.strategy.load(saved["strategy"], self.detector)
             self.detector.load_state_dict(saved["detector"])
@@ -245,19 +247,21 @@ class _Loop:
         loss = strategy.objective(learning, batch, output)
         penalty = strategy.penalty(learning, batch, output)
         loss = loss if penalty is None else loss + penalty
-        if not torch.isfinite(loss):
+        value = float(loss.detach())
+        if not math.isfinite(value):
             raise RunError(
-                f"task {self.stream[self.where.task].name!r}: the loss became {loss.item()}; "
+                f"task {self.stream[self.where.task].name!r}: the loss became {value}; "
                 "lower training.learning_rate or the strategy's strength."
             )
-        self.optimiser.zero_grad()
+        for parameter in self.parameters:
+            parameter.grad = None
         loss.backward()
         strategy.edit_gradients(learning, batch, output)
         if self.training.clip_norm:
-            torch.nn.utils.clip_grad_norm_(self.detector.parameters(), self.training.clip_norm)
+            torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         self.optimiser.step()
         strategy.after_step(learning)
-        return {"loss": float(loss.detach()), "learning_rate": rate}
+        return {"loss": value, "learning_rate": rate}
 
     def _learning(self, progress: float, epoch: int = 0, rate: float = 0.0) -> Learning:
         clips = len(self.stream[self.where.task].train)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from earwitness.errors import AudioError, CheckpointError, ProtocolError, RunError, SettingsError
-from earwitness.experiment import Experiment
+from earwitness.experiment import Experiment, read_settings
 from earwitness.running import run
 from earwitness.runs import RunFolder
+from earwitness.tuning.plan import read_plan
 
 FILE = """
 name = "toy"
@@ -348,4 +349,7 @@ def test_every_committed_experiment_is_valid():
     files = sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
     assert len(files) >= 1
     for path in files:
-        assert Experiment.read(path).labels
+        if "tuning" in read_settings(path):
+            assert read_plan(path).spaces
+        else:
+            assert Experiment.read(path).labels

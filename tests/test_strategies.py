@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from earwitness import contracts
-from earwitness.batches import Batch, Clips
+from earwitness.batches import Batch, Clips, random_for
 from earwitness.detector import Detector
 from earwitness.errors import RunError, SettingsError
 from earwitness.losses import cross_entropy
@@ -414,3 +414,28 @@ def test_joint_sees_all_data_and_starts_again(toy_stream):
             parameter.add_(1)
     strategy.begin_task(learning_for(detector, toy_stream, 1), toy_stream[1])
     assert all(torch.equal(v, first[n]) for n, v in detector.state_dict().items())
+
+
+# P from samples.
+
+
+def test_p_of_samples_is_the_ridge_of_their_second_moments(toy_stream):
+    """P = (I + S/alpha)^-1, S = sum over batches of the mean of x x', by numpy from the raw inputs."""
+    detector = make_detector("mlp", hidden=(6,), pooling="statistics")
+    strategy = STRATEGIES.build("owm_s", alpha=0.3)
+    done = next(learn(detector, strategy, toy_stream, training=TRAINING, seed=4))
+    kept = strategy.state()["projectors"]["back_end.head"]["p"].numpy()
+    inputs = []
+    layer = detector.back_end.head
+    handle = layer.register_forward_pre_hook(lambda module, given: inputs.append(given[0].numpy()))
+    clips = Clips(done.task.train, seconds=TRAINING.seconds)
+    with torch.no_grad():
+        for batch in clips.batches(TRAINING.batch_size, random_for(4, 0, 1)):  # the pass of the task
+            detector(batch.wave, batch.length)
+    handle.remove()
+    rows = [np.concatenate([x, np.ones((len(x), 1))], 1).astype(np.float64) for x in inputs]
+    moment = sum(x.T @ x / len(x) for x in rows)
+    expected = np.linalg.inv(np.eye(len(moment)) + moment / 0.3)
+    assert np.abs(kept - expected).max() < 1e-6
+    means = sum(np.outer(x.mean(0), x.mean(0)) for x in rows)
+    assert np.abs(kept - np.linalg.inv(np.eye(len(means)) + means / 0.3)).max() > 1e-3  # not OWM's

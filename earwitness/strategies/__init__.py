@@ -10,10 +10,17 @@ STRATEGIES = Shelf(
     {
         "naive": "naive:Naive",
         "joint": "joint:Joint",
+        "ewc": "ewc:EWC",
+        "ewc_online": "ewc:OnlineEWC",
+        "si": "si:SI",
+        "mas": "mas:MAS",
+        "lwf": "lwf:LwF",
+        "dfwf": "dfwf:DFWF",
         "replay": "replay:Replay",
         "owm": "owm:OWM",
+        "owm_s": "owm:OWMS",
         "rawm": "rawm:RAWM",
         "rwm": "rwm:RWM",
     },
-    helpers=("base", "grouping", "projected", "projection", "protected", "released"),
+    helpers=("anchor", "base", "grouping", "importance", "projected", "projection", "protected", "released", "teacher"),
 )

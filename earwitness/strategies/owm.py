@@ -1,13 +1,15 @@
-"""Orthogonal weight modification.
+"""Orthogonal weight modification, and a form of it that hears samples.
 
 Zeng, Chen, Cui, Yu, "Continual learning of context-dependent processing in neural networks",
 Nature Machine Intelligence 1 (2019): after each task P learns its mean inputs; later gradients
 become G P, so that what old inputs evoke changes little.
 """
 
+from typing import Any, Literal
+
 from earwitness.strategies.projected import ProjectedStrategy
 
-__all__ = ["OWM"]
+__all__ = ["OWM", "OWMS"]
 
 
 class OWM(ProjectedStrategy):
@@ -22,3 +24,33 @@ class OWM(ProjectedStrategy):
 
     source = "Zeng et al., Nature Machine Intelligence 2019"
     keeps = "one square matrix a layer"
+
+
+class OWMS(ProjectedStrategy):
+    """OWM whose P learns every clip's inputs, not the means of batches, and whose biases are protected.
+
+    Ours, and named apart because it is not what the paper does. After the tasks so far P is
+    (I + S / alpha)^-1, S the sum over their batches of the mean of x x' (x a layer's input, with a
+    constant 1 for the bias). The mean of a batch hides all that varies from clip to clip; S has it,
+    as the subspaces of gradient projection memory do (Saha et al., ICLR 2021), but softly: a
+    direction of energy s keeps 1 / (1 + s / alpha) of its gradient and nothing is cut off.
+
+    Args:
+        inputs, bias: see ``ProjectedStrategy``; these are the two that differ from ``owm``.
+        projection: its other settings.
+
+    >>> OWMS().inputs, OWMS().bias
+    ('samples', True)
+    """
+
+    source = "earwitness; OWM after Zeng et al. 2019"
+    keeps = "one square matrix a layer"
+
+    def __init__(
+        self,
+        *,
+        inputs: Literal["means", "samples"] = "samples",
+        bias: bool = True,
+        **projection: Any,
+    ):
+        super().__init__(inputs=inputs, bias=bias, **projection)

@@ -45,6 +45,8 @@ class ProjectedStrategy(Strategy):
         precision: of P; float32 is mended after each task.
         positions: a convolution's inputs are heard at every n-th position.
         frames: inputs before attention pooling are averaged over frames, or heard one by one.
+        inputs: P learns from the ``means`` of batches, as published, or from the ``samples``
+            themselves, which protects what varies from clip to clip too (not in the papers).
         denominator, normalise_state, complement, rcond: D3, D4, D5, see ``released``.
         direction_norm: of P and Q in RAWM's and RWM's direction. ``frobenius`` as published: it
             shrinks steps by about sqrt(d) and makes those along old inputs the larger ones.
@@ -64,6 +66,7 @@ class ProjectedStrategy(Strategy):
         precision: Literal["float64", "float32"] = "float64",
         positions: int = 1,
         frames: Literal["mean", "each"] = "mean",
+        inputs: Literal["means", "samples"] = "means",
         denominator: Literal["scalar", "official"] = "scalar",
         normalise_state: bool = False,
         complement: Literal["identity_minus_p", "pinv", "official_solve"] = "identity_minus_p",
@@ -80,7 +83,7 @@ class ProjectedStrategy(Strategy):
         self.alphas = alphas or {}
         self.timing, self.project, self.bias, self.strength = timing, project, bias, strength
         self.precision = {"float64": torch.float64, "float32": torch.float32}[precision]
-        self.positions, self.frames = positions, frames
+        self.positions, self.frames, self.inputs = positions, frames, inputs
         self.released = {
             "denominator": denominator,
             "normalise_state": normalise_state,
@@ -128,6 +131,7 @@ class ProjectedStrategy(Strategy):
             bias=self.bias,
             positions=self.positions,
             frames=self.frames,
+            inputs=self.inputs,
         )
         names = [layer.name for layer in self._layers]
         for pattern in self.alphas:

@@ -6,7 +6,7 @@ input is the constant 1.
 """
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from earwitness.errors import SettingsError
 
-__all__ = ["ProtectedLayer", "find_layers", "listen"]
+__all__ = ["ProtectedLayer", "find_layers", "hear", "listen"]
 
+_ROWS_A_CLIP = 16
 _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 
 
@@ -29,24 +30,56 @@ class ProtectedLayer:
         positions: a convolution's mean inputs are taken at every n-th output position.
         frames: inputs (batch, frame, d), as before attention pooling, are averaged over batch and
             frames (``mean``) or give one row a frame (``each``).
+        inputs: ``means`` over the batch, as OWM has it, or the ``samples`` themselves.
     """
 
-    def __init__(self, name: str, module: Any, *, bias: bool, positions: int = 1, frames: str = "mean"):
+    def __init__(
+        self,
+        name: str,
+        module: Any,
+        *,
+        bias: bool,
+        positions: int = 1,
+        frames: str = "mean",
+        inputs: str = "means",
+    ):
         self.name = name
         self.module = module  # linear or convolution
         self.bias = bias and self.module.bias is not None
         self.positions = positions
         self.frames = frames
+        self.inputs = inputs
         self.dim = self.module.weight.shape[1:].numel() + int(self.bias)
 
     def rows(self, inputs: Tensor) -> Tensor:
-        """Mean inputs (n, d) of one batch: one row, or one for each position of a convolution."""
+        """Mean inputs (n, d) of one batch: one row, or one for each position of a convolution.
+
+        With ``inputs="samples"`` nothing is averaged: the rows are those of each clip (at most 16),
+        divided by sqrt(batch), so that R'R is the batch's mean second moment.
+        """
+        if self.inputs == "samples":
+            return self.samples(inputs, _ROWS_A_CLIP) / len(inputs) ** 0.5
         mean = inputs.detach().mean(0)
         if isinstance(self.module, nn.Linear):
             rows = mean.reshape(-1, mean.shape[-1])
             rows = rows if self.frames == "each" else rows.mean(0, keepdim=True)
         else:
             rows = _patches(mean, self.module)[:: self.positions]
+        return self._with_ones(rows)
+
+    def samples(self, inputs: Tensor, most: int) -> Tensor:
+        """Every clip's own inputs (n, d), none averaged.
+
+        A linear layer's rows are its frames, a convolution's the patches of its output positions; of
+        each clip at most about ``most`` are taken, evenly spaced (every n-th, with the least such n).
+        """
+        if isinstance(self.module, nn.Linear):
+            clips = list(inputs.detach().reshape(len(inputs), -1, inputs.shape[-1]))
+        else:
+            clips = [_patches(clip, self.module) for clip in inputs.detach()]
+        return self._with_ones(torch.cat([rows[:: -(-len(rows) // most)] for rows in clips]))
+
+    def _with_ones(self, rows: Tensor) -> Tensor:
         return torch.cat([rows, rows.new_ones(len(rows), 1)], 1) if self.bias else rows
 
     def matrix(self, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -100,6 +133,7 @@ def find_layers(
     bias: bool = False,
     positions: int = 1,
     frames: str = "mean",
+    inputs: str = "means",
 ) -> list[ProtectedLayer]:
     """All linear and convolution layers whose name matches one of the patterns (``*`` wildcards).
 
@@ -122,7 +156,8 @@ def find_layers(
                 f"layers: {name!r} is a convolution with groups, 'same' or non-zero padding, "
                 "whose inputs can't be cut into one matrix of patches here."
             )
-    return [ProtectedLayer(n, known[n], bias=bias, positions=positions, frames=frames) for n in chosen]
+    how = {"bias": bias, "positions": positions, "frames": frames, "inputs": inputs}
+    return [ProtectedLayer(name, known[name], **how) for name in chosen]  # type: ignore[arg-type]
 
 
 @contextmanager
@@ -133,16 +168,26 @@ def listen(layers: list[ProtectedLayer], *, training_only: bool) -> Iterator[dic
     """
     heard: dict[str, Tensor] = {}
 
-    def hook(layer: ProtectedLayer) -> Any:
-        def hear(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            if module.training or not training_only:
-                heard[layer.name] = layer.rows(inputs[0])
+    def take(layer: ProtectedLayer, inputs: Tensor) -> None:
+        if layer.module.training or not training_only:
+            heard[layer.name] = layer.rows(inputs)
 
-        return hear
+    with hear(layers, take):
+        yield heard
+
+
+@contextmanager
+def hear(
+    layers: list[ProtectedLayer], take: Callable[[ProtectedLayer, Tensor], None]
+) -> Iterator[None]:
+    """Give ``take`` the layer and its inputs (batch, ...) at each call of each layer."""
+
+    def hook(layer: ProtectedLayer) -> Any:
+        return lambda module, inputs: take(layer, inputs[0])
 
     handles = [layer.module.register_forward_pre_hook(hook(layer)) for layer in layers]
     try:
-        yield heard
+        yield
     finally:
         for handle in handles:
             handle.remove()

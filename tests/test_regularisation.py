@@ -1,0 +1,463 @@
+"""EWC, SI, MAS, LwF, DFWF: importance against loops over clips, penalties against autograd."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from earwitness import contracts
+from earwitness.batches import Batch, Clips
+from earwitness.detector import Detector
+from earwitness.errors import SettingsError
+from earwitness.losses import plain_cross_entropy
+from earwitness.strategies.anchor import Anchored
+from earwitness.strategies.base import Learning
+from earwitness.strategies.dfwf import DFWF
+from earwitness.strategies.ewc import EWC, OnlineEWC
+from earwitness.strategies.importance import fisher, output_slopes
+from earwitness.strategies.lwf import LwF
+from earwitness.strategies.mas import MAS
+from earwitness.strategies.naive import Naive
+from earwitness.strategies.si import SI
+from earwitness.strategies.teacher import Teacher, distillation
+from earwitness.training import Training, learn
+
+TRAINING = Training(
+    epochs=2, batch_size=8, seconds=0.5, learning_rate=0.02, checkpoint_every=2, log_every=1
+)
+CLASSES = ("a", "b", "c")
+FORMS = {
+    "ewc": EWC,
+    "ewc, explicit and exact": lambda: EWC(strength=3.0, form="explicit", fisher="exact"),
+    "ewc, sampled": lambda: EWC(fisher="sampled"),
+    "ewc, batch": lambda: EWC(fisher="batch"),
+    "ewc_online": lambda: OnlineEWC(gamma=0.7),
+    "si": SI,
+    "si, explicit": lambda: SI(form="explicit"),
+    "mas": MAS,
+    "mas, mean": lambda: MAS(accumulate="mean", form="explicit", strength=0.01),
+    "lwf": LwF,
+    "dfwf": DFWF,
+    "dfwf, l2": lambda: DFWF(similarity="l2", beta=0.1),
+}
+ZERO = {
+    "ewc": lambda: EWC(strength=0.0),
+    "ewc_online": lambda: OnlineEWC(strength=0.0),
+    "si": lambda: SI(strength=0.0),
+    "mas": lambda: MAS(strength=0.0),
+    "lwf": lambda: LwF(strength=0.0),
+    "dfwf": lambda: DFWF(alpha=0.0, beta=0.0),
+}
+
+
+def make_detector(back_end="mlp", **settings) -> Detector:
+    settings = settings or {"hidden": (12,)}
+    return Detector.build({"name": "logmel", "bands": 8}, {"name": back_end, **settings}, seed=1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_resume_equals_uninterrupted_and_looking_is_inert(form, toy_stream, tmp_path):
+    contracts.check_strategy(FORMS[form], make_detector, toy_stream, tmp_path, TRAINING)
+
+
+@pytest.mark.parametrize("form", ZERO)
+def test_strength_zero_is_naive(form, toy_stream):
+    contracts.check_strength_zero(ZERO[form], Naive, make_detector, toy_stream, TRAINING)
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if ", " not in form])
+def test_every_method_differs_from_naive(form, toy_stream):
+    """A published SI was naive bit for bit, because its old weights were the new ones."""
+    with pytest.raises(AssertionError, match="differ from naive"):
+        contracts.check_strength_zero(FORMS[form], Naive, make_detector, toy_stream, TRAINING)
+
+
+# A small network on vectors in float64, and what strategies see of it.
+
+
+def vectors(count=23, dim=5, seed=0) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    wave = torch.randn(count, dim, dtype=torch.float64, generator=rng)
+    label = torch.randint(3, (count,), generator=rng)
+    return Batch(wave, torch.full((count,), dim), label, tuple(map(str, range(count))))
+
+
+def network(seed=0) -> Detector:
+    back_end = {"name": "mlp", "hidden": (7, 6), "pooling": "mean"}
+    built = Detector.build({"name": "vectors", "dim": 5}, back_end, seed=seed, classes=CLASSES)
+    return built.double()
+
+
+def looking(
+    detector, whole: Batch, size=8, rate=0.1, position=1, criterion=plain_cross_entropy
+) -> Learning:
+    parts = torch.arange(len(whole)).split(size)
+
+    def data():
+        for rows in parts:
+            ids = tuple(whole.ids[i] for i in rows)
+            yield Batch(whole.wave[rows], whole.length[rows], whole.label[rows], ids)
+
+    generator = torch.Generator().manual_seed(5)
+    return Learning(detector, criterion, generator, 0.0, position, data, len(parts), rate=rate)
+
+
+def slopes_of_each(detector, whole: Batch, scalar):
+    """The gradient of each clip's scalar, one backward pass a clip: name -> (clips, ...)."""
+    found = {name: [] for name, _ in detector.named_parameters()}
+    for i in range(len(whole)):
+        detector.zero_grad()
+        logits = detector(whole.wave[i : i + 1], whole.length[i : i + 1]).logits[0]
+        scalar(logits, i).backward()
+        for name, parameter in detector.named_parameters():
+            found[name].append(parameter.grad.clone())
+    detector.zero_grad()
+    return {name: torch.stack(slopes) for name, slopes in found.items()}
+
+
+def test_empirical_fisher_is_the_mean_of_squared_gradients_of_clips():
+    detector, whole = network(), vectors()
+    each = slopes_of_each(detector, whole, lambda z, i: z.log_softmax(0)[whole.label[i]])
+    for size in (8, 5, 23):
+        found = fisher(looking(detector, whole, size), "empirical")
+        for name, slopes in each.items():
+            assert torch.allclose(found[name], slopes.square().mean(0), rtol=1e-10, atol=1e-14)
+    batch = fisher(looking(detector, whole, 8), "batch")
+    name = "back_end.head.weight"
+    assert not torch.allclose(batch[name], each[name].square().mean(0), rtol=0.1)
+
+
+def test_exact_fisher_is_the_expectation_over_all_classes():
+    detector, whole = network(), vectors()
+    total = {}
+    with torch.no_grad():
+        share = detector(whole.wave, whole.length).logits.softmax(1)
+    for c in range(3):
+        each = slopes_of_each(detector, whole, lambda z, i, c=c: z.log_softmax(0)[c])
+        for name, slopes in each.items():
+            weight = share[:, c].reshape(-1, *[1] * (slopes.ndim - 1))
+            total[name] = total.get(name, 0) + (weight * slopes.square()).mean(0)
+    found = fisher(looking(detector, whole), "exact")
+    for name, expected in total.items():
+        assert torch.allclose(found[name], expected, rtol=1e-10, atol=1e-14)
+
+
+def test_sampled_fisher_goes_to_the_exact_one():
+    detector, whole = network(), vectors(400)
+    learning = looking(detector, whole)
+    many = [fisher(learning, "sampled") for _ in range(30)]  # the generator goes on from pass to pass
+    exact = fisher(learning, "exact")
+    for name in exact:
+        mean = torch.stack([one[name] for one in many]).mean(0)
+        assert float((mean - exact[name]).norm() / exact[name].norm()) < 0.1
+
+
+def test_output_slopes_are_means_of_absolute_gradients_of_clips():
+    detector, whole = network(), vectors()
+    each = slopes_of_each(detector, whole, lambda z, i: z.square().sum())
+    found = output_slopes(looking(detector, whole))
+    for name, slopes in each.items():
+        assert torch.allclose(found[name], slopes.abs().mean(0), rtol=1e-10, atol=1e-14)
+
+
+def test_networks_with_convolutions_take_a_pass_a_clip(toy_stream):
+    detector = make_detector("resnet", width=4, blocks=(1,), norm="clip").double()
+    clips = Clips(toy_stream[0].train, seconds=0.5).batch(range(5))
+    whole = Batch(clips.wave.double(), clips.length, clips.label, clips.ids)
+    each = slopes_of_each(detector.eval(), whole, lambda z, i: z.log_softmax(0)[whole.label[i]])
+    for size in (2, 5):
+        found = fisher(looking(detector, whole, size), "empirical")
+        for name, slopes in each.items():
+            assert torch.allclose(found[name], slopes.square().mean(0), rtol=1e-6, atol=1e-12), name
+
+
+def test_importance_leaves_no_trace():
+    detector, whole = network(), vectors()
+    detector.train()
+    before = copy.deepcopy(detector.state_dict())
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    fisher(looking(detector, whole), "sampled")
+    assert torch.equal(torch.rand(1), expected)
+    assert detector.training
+    assert all(p.grad is None for p in detector.parameters())
+    assert all(torch.equal(v, before[n]) for n, v in detector.state_dict().items())
+
+
+def test_frozen_and_unused_weights_don_t_count():
+    detector, whole = network(), vectors()
+    detector.back_end.layers[0].weight.requires_grad_(False)
+    found = fisher(looking(detector, whole), "empirical")
+    assert "back_end.layers.0.weight" not in found
+    assert "back_end.layers.0.bias" in found
+
+
+# The pull.
+
+
+class Fixed(Anchored):
+    """Importance given by hand."""
+
+
+def held(form, move=False):
+    detector = network()
+    strategy = Fixed(strength=0.7, form=form)
+    anchors = []
+    for seed in (1, 2, 3):
+        with torch.no_grad():
+            for number, parameter in enumerate(detector.parameters()):
+                rng = torch.Generator().manual_seed(10 * seed + number)
+                parameter.copy_(torch.randn(parameter.shape, dtype=torch.float64, generator=rng))
+        now = {n: p.detach().clone() for n, p in detector.named_parameters()}
+        weight = {n: p.square() * seed for n, p in now.items()}
+        strategy.hold(detector, weight, move=move)
+        anchors.append((weight, now))
+    with torch.no_grad():
+        for parameter in detector.parameters():
+            parameter.add_(0.3)
+    return detector, strategy, anchors
+
+
+@pytest.mark.parametrize("move", [False, True])
+def test_one_quadratic_has_the_gradient_of_the_sum_over_tasks(move):
+    detector, strategy, anchors = held("explicit", move)
+    named = dict(detector.named_parameters())
+    last = anchors[-1][1]
+    penalty = sum(
+        0.7 / 2 * (weight[n] * (named[n] - (last if move else at)[n]).square()).sum()
+        for weight, at in anchors
+        for n in named
+    )
+    expected = torch.autograd.grad(penalty, list(named.values()))
+    for parameter in detector.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    strategy.edit_gradients(looking(detector, vectors()), vectors(), None)
+    for parameter, slope in zip(detector.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad, 1 + slope, rtol=1e-10)
+
+
+def test_the_implicit_step_minimises_distance_and_penalty():
+    detector, strategy, anchors = held("implicit")
+    for parameter in detector.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    start = {n: p.detach().clone() for n, p in detector.named_parameters()}
+    rate = 0.25
+    strategy.after_step(looking(detector, vectors(), rate=rate))
+    for name, parameter in detector.named_parameters():
+        x = parameter.detach().clone().requires_grad_()
+        cost = (x - start[name]).square().sum() / (2 * rate)
+        cost = cost + sum(0.7 / 2 * (w[name] * (x - at[name]).square()).sum() for w, at in anchors)
+        (slope,) = torch.autograd.grad(cost, x)
+        assert float(slope.abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("strength", [1e3, 1e12])
+def test_a_huge_strength_freezes_and_never_diverges(strength, toy_stream):
+    strategy = EWC(strength=strength)
+    detector = make_detector()
+    learning = learn(detector, strategy, toy_stream, training=TRAINING)
+    next(learning)
+    before = {n: v.clone() for n, v in detector.state_dict().items()}
+    weight = dict(strategy.state()["importance"])
+    next(learning)
+    for name, value in detector.state_dict().items():
+        assert torch.isfinite(value).all()
+        if strength > 1e9 and name in weight:
+            matters = weight[name] > 1e-6  # of 1e12: rate x strength x importance is at least 1e4
+            assert torch.allclose(value[matters], before[name][matters], atol=1e-3)
+
+
+def test_an_explicit_penalty_diverges_where_the_implicit_does_not(toy_stream):
+    from earwitness.errors import RunError
+
+    free = Training(**{**vars(TRAINING), "clip_norm": 0.0})
+    with pytest.raises(RunError, match="loss became"):
+        list(learn(make_detector(), EWC(strength=1e9, form="explicit"), toy_stream, training=free))
+    list(learn(make_detector(), EWC(strength=1e9), toy_stream, training=free))
+
+
+# Whole methods against a few lines of float64.
+
+
+def sgd_by_hand(detector, strategy, batches, rate, position):
+    """The verbs in the order of the loop, with plain SGD."""
+    for batch in batches:
+        learning = looking(detector, vectors(), rate=rate, position=position)
+        output = detector(batch.wave, batch.length)
+        loss = strategy.objective(learning, batch, output)
+        penalty = strategy.penalty(learning, batch, output)
+        detector.zero_grad()
+        (loss if penalty is None else loss + penalty).backward()
+        strategy.edit_gradients(learning, batch, output)
+        with torch.no_grad():
+            for parameter in detector.parameters():
+                parameter.sub_(rate * parameter.grad)
+        strategy.after_step(learning)
+
+
+def test_path_integral_and_importance_of_si_by_hand():
+    rate, xi, c = 0.1, 0.05, 0.3
+    batches = [vectors(8, seed=s) for s in range(4)]
+    detector = network()
+    strategy = SI(strength=c, damping=xi, form="explicit")
+    other = copy.deepcopy(detector)
+    names = [n for n, _ in other.named_parameters()]
+    omega = [torch.zeros_like(p) for p in other.parameters()]
+    anchor = [p.detach().clone() for p in other.parameters()]
+    for task in range(2):
+        strategy.begin_task(looking(detector, vectors(), position=task), None)
+        sgd_by_hand(detector, strategy, batches, rate, task)
+        strategy.end_task(looking(detector, vectors(), position=task), None)
+        start = [p.detach().clone() for p in other.parameters()]
+        path = [torch.zeros_like(p) for p in start]
+        for batch in batches:
+            loss = F.cross_entropy(other(batch.wave, batch.length).logits, batch.label)
+            slopes = torch.autograd.grad(loss, list(other.parameters()))
+            with torch.no_grad():
+                for i, p in enumerate(other.parameters()):
+                    step = -rate * (slopes[i] + 2 * c * omega[i] * (p - anchor[i]))
+                    path[i] -= slopes[i] * step
+                    p.add_(step)
+        anchor = [p.detach().clone() for p in other.parameters()]
+        for i in range(len(omega)):
+            omega[i] = omega[i] + path[i].clamp(min=0) / ((anchor[i] - start[i]) ** 2 + xi)
+    kept = strategy.state()["importance"]
+    assert max(float(v.max()) for v in kept.values()) > 0
+    for i, name in enumerate(names):
+        assert torch.allclose(kept[name], omega[i], rtol=1e-9, atol=1e-14)
+        assert torch.allclose(detector.state_dict()[name], anchor[i], rtol=1e-9)
+
+
+def test_online_ewc_fades_and_mas_averages():
+    detector, whole = network(), vectors()
+    online, mean = OnlineEWC(gamma=0.6), MAS(accumulate="mean")
+    first = fisher(looking(detector, whole), "empirical")
+    slopes = output_slopes(looking(detector, whole))
+    for position in range(2):
+        online.end_task(looking(detector, whole, position=position), None)
+        mean.end_task(looking(detector, whole, position=position), None)
+    for name, value in online.state()["importance"].items():
+        assert torch.allclose(value, 1.6 * first[name])
+        assert torch.allclose(mean.state()["importance"][name], slopes[name])
+
+
+def test_lwf_is_the_softened_cross_entropy_by_numpy():
+    detector, batch = network(), vectors(9)
+    strategy = LwF(strength=0.4, temperature=3.0, scale=True)
+    strategy.end_task(looking(detector, batch), None)
+    with torch.no_grad():
+        old = detector(batch.wave, batch.length).logits.numpy()
+        for parameter in detector.parameters():
+            parameter.add_(0.1)
+    output = detector(batch.wave, batch.length)
+    new = output.logits.detach().numpy()
+    soft = np.exp(old / 3) / np.exp(old / 3).sum(1, keepdims=True)
+    log = new / 3 - np.log(np.exp(new / 3).sum(1, keepdims=True))
+    expected = 0.4 * 9 * -(soft * log).sum(1).mean()
+    found = strategy.penalty(looking(detector, batch), batch, output)
+    assert found.item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_lwf_looks_only_at_classes_that_the_teacher_knew():
+    detector, batch = network(), vectors(9)
+    detector.know(("a", "b"))
+    strategy = LwF()
+    strategy.end_task(looking(detector, batch), None)
+    detector.know(CLASSES)
+    output = detector(batch.wave, batch.length)
+    with torch.no_grad():
+        old = detector(batch.wave, batch.length).logits[:, :2]
+    found = strategy.penalty(looking(detector, batch), batch, output)
+    expected = distillation(output.logits[:, :2], old, 2.0)
+    assert found.item() == pytest.approx(expected.item())
+    again = LwF()
+    again.load(strategy.state(), detector)
+    assert again.teacher.known == [0, 1]
+
+
+@pytest.mark.parametrize("similarity", ["cos", "l2"])
+def test_dfwf_aligns_the_positive_class_only(similarity):
+    detector, batch = network(), vectors(9)
+    strategy = DFWF(alpha=0.5, beta=0.2, similarity=similarity, positive="b")
+    strategy.end_task(looking(detector, batch), None)
+    with torch.no_grad():
+        old = detector(batch.wave, batch.length)
+        for parameter in detector.parameters():
+            parameter.add_(0.05)
+    output = detector(batch.wave, batch.length)
+    rows = (batch.label == 1).numpy()
+    f, g = output.embedding.detach().numpy()[rows], old.embedding.numpy()[rows]
+    cosine = (f * g).sum(1) / np.sqrt((f**2).sum(1) * (g**2).sum(1))
+    apart = (1 - cosine).mean() if similarity == "cos" else ((f - g) ** 2).sum(1).mean()
+    expected = 0.5 * distillation(output.logits, old.logits, 2.0).item() + 0.2 * apart
+    found = strategy.penalty(looking(detector, batch), batch, output)
+    assert found.item() == pytest.approx(expected, rel=1e-9)
+
+
+def test_dfwf_needs_its_class_and_does_without_it_in_a_batch(toy_stream):
+    with pytest.raises(SettingsError, match="'bonafide' is not a class; the classes are a, b, c"):
+        DFWF().begin_task(looking(network(), vectors()), None)
+    detector, batch = network(), vectors(3)
+    batch = Batch(batch.wave, batch.length, torch.zeros(3, dtype=torch.long), batch.ids)
+    strategy = DFWF(positive="c")
+    strategy.end_task(looking(detector, batch), None)
+    loss = strategy.penalty(looking(detector, batch), batch, detector(batch.wave, batch.length))
+    assert torch.isfinite(loss)
+
+
+def test_a_teacher_stays_as_it_was(toy_stream):
+    """Dropout off and statistics at rest, while the student learns on in training mode."""
+    detector = make_detector("resnet", width=4, blocks=(1,))
+    strategy = LwF()
+    learning = learn(detector, strategy, toy_stream, training=TRAINING)
+    next(learning)
+    before = {n: v.clone() for n, v in strategy.teacher.model.state_dict().items()}
+    own = {n: v.clone() for n, v in detector.state_dict().items()}
+    seen = []
+    clips = Clips(toy_stream[1].train, seconds=0.5).batch(range(4))
+    for _ in range(3):
+        detector.train()
+        detector(clips.wave, clips.length)
+        seen.append(strategy.teacher.output(clips).logits)
+    assert all(torch.equal(one, seen[0]) for one in seen)
+    after = strategy.teacher.model.state_dict()
+    assert all(torch.equal(v, before[n]) for n, v in after.items())
+    moved = [n for n, v in detector.state_dict().items() if not torch.equal(v, own[n])]
+    assert any("running" in name for name in moved)  # the check can fail: the student's did move
+
+
+def test_nobody_is_no_teacher():
+    teacher = Teacher()
+    assert teacher.state() is None
+    assert teacher.bytes == 0
+    teacher.load(None, network())
+    assert not teacher
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: EWC(strength=-1.0),
+        lambda: OnlineEWC(gamma=1.5),
+        lambda: SI(damping=0.0),
+        lambda: LwF(temperature=0.0),
+        lambda: DFWF(beta=-1.0),
+    ],
+)
+def test_impossible_settings_are_refused(build):
+    with pytest.raises(SettingsError, match="expected"):
+        build()
+
+
+def test_storage_does_not_grow_with_the_number_of_tasks():
+    detector, whole = network(), vectors()
+    strategy = EWC()
+    sizes = []
+    for position in range(3):
+        strategy.end_task(looking(detector, whole, position=position), None)
+        sizes.append(strategy.storage().bytes)
+    weights = sum(p.numel() * p.element_size() for p in detector.parameters())
+    assert sizes == [2 * weights] * 3
