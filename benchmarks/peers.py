@@ -90,11 +90,15 @@ def measure(given: argparse.Namespace, method: str, recipe: str, arrays: str) ->
             found[f"{side} accuracy"] = result["accuracy"]
     peers = [found[s] for s in ("avalanche", "mammoth") if s in found]
     needed = 2.0 if method in TWICE else 1.0
-    ratio = min(peers) / found["ours"] if peers else float("nan")
+    ratio = min(peers) / found["ours"] if peers and "ours" in found else float("nan")
     verdict = "ok" if ratio >= needed else "-" if not peers else "MISSED"
-    cells = [f"{s} {found[s]:.4f} s {found[f'{s} accuracy']:.3f}" if s in found else f"{s} -" for s in sides]
-    print(f"{recipe:12} {method:7} | {' | '.join(cells)} | {ratio:.2f} x, bar {needed} {verdict}", flush=True)
+    cells = " | ".join(f"{side} {cell(found, side)}" for side in sides)
+    print(f"{recipe:12} {method:7} | {cells} | {ratio:.2f} x, bar {needed} {verdict}", flush=True)
     return found | {"ratio": ratio, "bar": needed}
+
+
+def cell(found: dict[str, float], side: str) -> str:
+    return f"{found[side]:.4f} s {found[f'{side} accuracy']:.3f}" if side in found else "-"
 
 
 def make_arrays(recipe: str, path: str) -> None:

@@ -1,11 +1,11 @@
-"""From a manifest to batches of equal-length clips (or of vectors), with explicit randomness.
+"""From a manifest to batches of equal-length clips (or vectors, or images), with explicit randomness.
 
 The order of an epoch and every random crop are functions of (seed, task, epoch, position), never
 of what was drawn before: that is what lets a killed run resume to the same bits.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -15,19 +15,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earwitness import audio
+from earwitness.corpora._kept import Kept
+from earwitness.corpora.images import load_image
+from earwitness.corpora.vectors import load_vectors
 from earwitness.errors import ProtocolError
+from earwitness.frontends.base import FrontEnd
 from earwitness.trials import Manifest
 
-__all__ = ["Batch", "Clips", "epoch_batches", "join_batches", "random_for"]
+__all__ = ["Batch", "Clips", "epoch_batches", "join_batches", "load_rows", "random_for"]
+
+Rows = Callable[[NDArray[np.intp]], NDArray[np.float32]]
+
+_ROWS = {"vector": 4096, "image": 64}  # scored together; the result does not depend on it
+_IMAGES = Kept(1024)  # pixels as bytes: an image that is judged after every task is decoded once
 
 
 @dataclass(frozen=True)
 class Batch:
     """Clips that go through a detector together.
 
-    ``wave`` (batch, samples), or (batch, dim) where vectors stand in for audio; ``length`` (batch,)
-    valid samples of each row; ``label`` (batch,) index into the classes; ``reference`` as ``wave``,
-    for back ends that want one.
+    ``wave`` (batch, samples), or (batch, dim) where vectors or the pixels of images (0 to 1) stand in
+    for audio; ``length`` (batch,) valid samples of each row; ``label`` (batch,) index into the
+    classes; ``reference`` as ``wave``, for back ends that want one.
     """
 
     wave: Tensor
@@ -78,13 +87,14 @@ def epoch_batches(count: int, batch_size: int, rng: np.random.Generator) -> list
 
 
 class Clips:
-    """The audio (or vectors) behind a manifest, cut to one length, read once and kept while it fits.
+    """What is behind a manifest: audio cut to one length, vectors or images; read once and kept.
 
     Args:
         manifest: its trials must be labelled with one of its classes.
         seconds: the length of every clip; shorter recordings are repeated.
-        kind: ``"wave"``, or ``"vector"`` for manifests of pre-extracted embeddings.
+        kind: ``"wave"``, ``"vector"`` for manifests of pre-extracted embeddings, or ``"image"``.
         cache_mib: how much decoded audio is kept in memory; the rest is read again when needed.
+        size, channels: of images; see the front end ``pixels``.
     """
 
     def __init__(
@@ -92,19 +102,19 @@ class Clips:
         manifest: Manifest,
         *,
         seconds: float = 3.0,
-        kind: Literal["wave", "vector"] = "wave",
+        kind: Literal["wave", "vector", "image"] = "wave",
         cache_mib: int = 4096,
+        size: int = 32,
+        channels: int = 3,
     ):
         self.manifest = manifest
         self.samples = round(seconds * audio.SAMPLE_RATE)
         self.kind = kind
         self.labels = np.array([_class_index(t.label, t.id, manifest) for t in manifest])
+        self._ids = [trial.id for trial in manifest]
         self._cache: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
         self._room = cache_mib * 2**20
-        if kind == "vector":
-            from earwitness.corpora.vectors import load_vectors
-
-            self._vectors = load_vectors(manifest)
+        self._rows = None if kind == "wave" else _reader(manifest, kind, size=size, channels=channels)
 
     def __len__(self) -> int:
         return len(self.manifest)
@@ -113,13 +123,14 @@ class Clips:
         self, positions: Sequence[int] | NDArray[np.intp], rng: np.random.Generator | None = None
     ) -> Batch:
         """The clips at ``positions``; with ``rng`` longer ones are cropped at random, else at 0."""
-        trials = [self.manifest.trials[p] for p in positions]
-        rows = np.stack([self._row(int(p), rng) for p in positions])
+        places = np.asarray(positions, dtype=np.intp)
+        listed = places.tolist()
+        rows = self._rows(places) if self._rows else np.stack([self._crop(p, rng) for p in listed])
         return Batch(
             torch.from_numpy(rows),
             torch.full((len(rows),), rows.shape[1], dtype=torch.long),
-            torch.from_numpy(self.labels[np.asarray(positions)]),
-            tuple(t.id for t in trials),
+            torch.from_numpy(self.labels[places]),
+            tuple([self._ids[p] for p in listed]),
         )
 
     def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
@@ -127,9 +138,7 @@ class Clips:
         for positions in epoch_batches(len(self), batch_size, rng):
             yield self.batch(positions, rng)
 
-    def _row(self, position: int, rng: np.random.Generator | None) -> NDArray[np.float32]:
-        if self.kind == "vector":
-            return self._vectors[position]
+    def _crop(self, position: int, rng: np.random.Generator | None) -> NDArray[np.float32]:
         wave = self._wave(position)
         spare = len(wave) - self.samples
         start = int(rng.integers(spare + 1)) if rng is not None and spare > 0 else 0
@@ -145,6 +154,31 @@ class Clips:
             self._room += self._cache.popitem(last=False)[1].nbytes
         self._cache[position] = wave
         return wave
+
+
+def load_rows(manifest: Manifest, front_end: FrontEnd) -> Iterator[NDArray[np.float32]]:
+    """The vectors or images that a front end eats, some trials at a time, in their order.
+
+    Each is (trials, dim) or (trials, pixels); labels don't matter. Audio has no rows.
+    """
+    read = _reader(manifest, front_end.eats, **front_end.image)
+    together = _ROWS[front_end.eats]
+    for start in range(0, len(manifest), together):
+        yield read(np.arange(start, min(start + together, len(manifest))))
+
+
+def _reader(manifest: Manifest, kind: str, **image: int) -> Rows:
+    """What gives the rows at some positions."""
+    if kind == "vector":
+        vectors = load_vectors(manifest)
+        return lambda positions: vectors[positions]
+    paths = [manifest.path(trial) for trial in manifest]
+
+    def read(positions: NDArray[np.intp]) -> NDArray[np.float32]:
+        pixels = [_IMAGES.get(paths[p], load_image, **image) for p in positions.tolist()]
+        return np.stack(pixels).astype(np.float32) / np.float32(255)
+
+    return read
 
 
 def _class_index(label: str, id_: str, manifest: Manifest) -> int:

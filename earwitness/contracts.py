@@ -60,7 +60,7 @@ def check_front_end(front_end: FrontEnd) -> None:
     """Frames depend on their own clip alone: not on batch mates, padding or order; any length works."""
     front_end.eval()
     with torch.no_grad():
-        if front_end.eats == "vector":
+        if front_end.eats != "wave":
             clips = [torch.randn(front_end.min_samples) for _ in range(3)]
         else:
             n = front_end.min_samples
@@ -123,7 +123,7 @@ def check_detector(detector: Detector, *, seconds: float = 1.0) -> None:
     detector.eval()
     n = round(seconds * 16_000)
     clips = [torch.randn(n), torch.randn(n // 2) * 0.01, torch.randn(n + 4321)]
-    if detector.front_end.eats == "vector":
+    if detector.front_end.eats != "wave":
         clips = [torch.randn(detector.front_end.min_samples) for _ in range(3)]
     with torch.no_grad():
         alone = torch.cat([detector(*_pad([clip])).score for clip in clips])
@@ -212,7 +212,7 @@ def _learn(
 
 
 def _width(detector: Detector) -> int:
-    return detector.front_end.min_samples if detector.front_end.eats == "vector" else 16_000
+    return 16_000 if detector.front_end.eats == "wave" else detector.front_end.min_samples
 
 
 def _count_steps(strategy: Strategy, detector: Detector, stream: Stream, training: Training) -> int:

@@ -205,10 +205,9 @@ class Detector(nn.Module):
             SettingsError: the detector was made for vectors.
             AudioError: the file cannot be used; the message says why.
         """
-        if self.front_end.eats == "vector":
-            raise SettingsError(
-                "this detector eats pre-extracted vectors, not audio; score a manifest of vectors."
-            )
+        if self.front_end.eats != "wave":
+            kind = f"{self.front_end.eats}s"
+            raise SettingsError(f"this detector eats {kind}, not audio; score a manifest of {kind}.")
         wave = audio.read(recording).wave if isinstance(recording, str | Path) else recording
         policy = windows or self.windows
         window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))

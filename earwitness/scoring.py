@@ -5,7 +5,6 @@ file that cannot be read is an error, or counted and named when the caller asked
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,9 +14,11 @@ from numpy.typing import NDArray
 
 import earwitness
 from earwitness import audio
+from earwitness.batches import load_rows
+from earwitness.corpora.vectors import write
 from earwitness.detector import ClipScore, Detector, Windows
 from earwitness.errors import AudioError, RunError
-from earwitness.files import write_atomically, write_json
+from earwitness.files import write_json
 from earwitness.scores import ClassScores, Scores
 from earwitness.trials import CLASSES, Manifest, Trial
 
@@ -47,8 +48,9 @@ def score(
     """
     policy = windows or detector.windows
     detector.require_seconds(policy.seconds, "windows.seconds")
-    if detector.front_end.eats == "vector":
-        values = _score_vectors(detector, manifest)
+    if detector.front_end.eats != "wave":
+        rows = load_rows(manifest, detector.front_end)
+        values = np.concatenate([_forward(detector, some) for some in rows])
         return _scores(detector, list(manifest), values, manifest, policy, [])
     scored: dict[str, NDArray[np.float64]] = {}
     failed = []
@@ -90,26 +92,25 @@ def embed(detector: Detector, manifest: Manifest, folder: str | Path) -> tuple[i
     Raises:
         AudioError: a file cannot be used.
     """
+    if detector.front_end.eats == "wave":
+        vectors = _embed_waves(detector, manifest)
+    else:
+        rows = load_rows(manifest, detector.front_end)
+        vectors = np.concatenate([_embedding(detector, some) for some in rows])
+    write(folder, vectors, manifest, name=manifest.name, classes=manifest.classes)
+    told = {"detector": detector.digest, "card": detector.card}
+    write_json(Path(folder) / "embedding.json", told)
+    return vectors.shape
+
+
+def _embed_waves(detector: Detector, manifest: Manifest) -> NDArray[np.float64]:
     decoded = audio.DecodingReport()
     rows = {}
     for trial, outcome in _score_waves(detector, manifest, detector.windows, decoded, _embedding):
         if isinstance(outcome, AudioError):
             raise outcome
         rows[trial.id] = outcome
-    vectors = np.stack([rows[trial.id] for trial in manifest]).astype(np.float32)
-    folder = Path(folder)
-    write_atomically(folder / "vectors.npy", lambda path: _save_array(path, vectors))
-    trials = (replace(trial, path="vectors.npy") for trial in manifest)
-    Manifest(manifest.name, trials, root=folder, classes=manifest.classes).write(
-        folder / "manifest.tsv"
-    )
-    write_json(folder / "embedding.json", {"detector": detector.digest, "card": detector.card})
-    return vectors.shape
-
-
-def _save_array(path: Path, vectors: NDArray[np.float32]) -> None:
-    with open(path, "wb") as file:  # numpy would add .npy to a name without it
-        np.save(file, vectors)
+    return np.stack([rows[trial.id] for trial in manifest])
 
 
 def _score_waves(
@@ -186,14 +187,6 @@ def _embedding(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.floa
     return detector(torch.from_numpy(rows).to(detector.device)).embedding.cpu().double().numpy()
 
 
-def _score_vectors(detector: Detector, manifest: Manifest) -> NDArray[np.float64]:
-    from earwitness.corpora.vectors import load_vectors
-
-    vectors = load_vectors(manifest)
-    parts = [_forward(detector, vectors[i : i + 4096]) for i in range(0, len(vectors), 4096)]
-    return np.concatenate(parts)
-
-
 def _scores(
     detector: Detector,
     trials: list[Trial],
@@ -211,8 +204,9 @@ def _scores(
         "coverage": {"trials": len(manifest), "scored": len(trials), "failed": failed},
         "earwitness": earwitness.__version__,
     }
-    if detector.front_end.eats == "vector":
-        provenance |= {"trial_scope": "one vector a trial", "windows": None}
+    eats = detector.front_end.eats
+    if eats != "wave":
+        provenance |= {"trial_scope": f"one {eats} a trial", "windows": None}
     ids, labels = [t.id for t in trials], [t.label for t in trials]
     if detector.classes == CLASSES:
         return Scores(ids, values, labels, provenance=provenance)

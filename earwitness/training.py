@@ -288,9 +288,9 @@ class _Loop:
             yield batch.to(self.training.device)
 
     def _clips(self, manifest: Any) -> Clips:
-        kind = self.detector.front_end.eats
-        cache = self.training.cache_mib
-        return Clips(manifest, seconds=self.training.seconds, kind=kind, cache_mib=cache)
+        front_end, t = self.detector.front_end, self.training
+        own = {"kind": front_end.eats, **front_end.image}
+        return Clips(manifest, seconds=t.seconds, cache_mib=t.cache_mib, **own)
 
     def _seeded(self, purpose: int, number: int) -> Any:
         """Torch's random state for one step, a function of where the step is; restored after."""

@@ -58,7 +58,36 @@ def make_synthetic(root):
     return {"domains": ("upsampler",), "clips": (2, 1, 1), "seconds": (0.5, 0.6)}, 8
 
 
+def make_images(root):
+    for name in ("cat", "dog"):
+        touch_all(root / name, "jpg")
+    return {}, 20
+
+
+def make_clear(root):
+    for bucket in "12":
+        touch_all(root / bucket / "bus", "jpg")
+    return {}, 20
+
+
+def make_evda(root):
+    for label in ("real", "fake"):
+        touch_all(root / "1" / label, "npy")
+    return {}, 20
+
+
+def touch_all(folder, suffix):
+    folder.mkdir(parents=True)
+    for number in range(10):
+        (folder / f"{number}.{suffix}").touch()
+
+
 MAKERS = {
+    "images": make_images,
+    "clear": make_clear,
+    "evda": make_evda,
+    "digits": lambda root: ({"tasks": 2}, 2 * 1797),
+    "drifting": lambda root: ({}, 5 * 5500),
     "manifest": make_manifest,
     "folder": make_folder,
     "vectors": make_vectors,

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from earwitness import contracts
 from earwitness.batches import Batch, Clips
 from earwitness.detector import Detector
-from earwitness.errors import SettingsError
+from earwitness.errors import RunError, SettingsError
 from earwitness.losses import plain_cross_entropy
 from earwitness.strategies.anchor import Anchored
 from earwitness.strategies.base import Learning
@@ -22,7 +22,9 @@ from earwitness.strategies.mas import MAS
 from earwitness.strategies.naive import Naive
 from earwitness.strategies.si import SI
 from earwitness.strategies.teacher import Teacher, distillation
+from earwitness.streams import Stream
 from earwitness.training import Training, learn
+from earwitness.trials import Manifest, Trial
 
 TRAINING = Training(
     epochs=2, batch_size=8, seconds=0.5, learning_rate=0.02, checkpoint_every=2, log_every=1
@@ -72,6 +74,43 @@ def test_every_method_differs_from_naive(form, toy_stream):
     """A published SI was naive bit for bit, because its old weights were the new ones."""
     with pytest.raises(AssertionError, match="differ from naive"):
         contracts.check_strength_zero(FORMS[form], Naive, make_detector, toy_stream, TRAINING)
+
+
+@pytest.mark.parametrize("form", ["ewc", "mas", "lwf"])
+def test_contract_with_convolutions_and_running_statistics(form, toy_stream, tmp_path):
+    def build():
+        return make_detector("resnet", width=4, blocks=(1,))
+
+    short = Training(**{**vars(TRAINING), "epochs": 1})
+    contracts.check_strategy(FORMS[form], build, toy_stream, tmp_path, short)
+
+
+@pytest.fixture
+def growing(tmp_path) -> Stream:
+    """Three tasks on vectors: classes a and b, then b and c, then all."""
+    rng = np.random.default_rng(0)
+    labels = [*("ab" * 12), *("bc" * 12), *("abc" * 8)]
+    rows = np.array([3 * np.eye(5)[CLASSES.index(label)] for label in labels])
+    np.save(tmp_path / "rows.npy", (rows + rng.normal(size=rows.shape)).astype(np.float32))
+    trials = [
+        Trial(f"{n}", "rows.npy", label, domain="xyz"[n // 24], tags={"row": f"{n}"},
+              split=("train", "train", "dev", "test")[n // 3 % 4])
+        for n, label in enumerate(labels)
+    ]  # fmt: skip
+    return Stream.by(Manifest("growing", trials, root=tmp_path, classes=CLASSES))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_three_classes_that_come_one_after_the_other(form, growing, tmp_path):
+    def build():
+        back_end = {"name": "mlp", "hidden": (7,), "pooling": "mean"}
+        return Detector.build({"name": "vectors", "dim": 5}, back_end, classes=CLASSES)
+
+    strategy = (lambda: DFWF(positive="b")) if form.startswith("dfwf") else FORMS[form]
+    training = Training(epochs=2, batch_size=4, balance="none", heads="seen", checkpoint_every=1)
+    contracts.check_strategy(strategy, build, growing, tmp_path, training)
+    *_, done = learn(build(), strategy(), growing, training=training)
+    assert all(torch.isfinite(p).all() for p in done.detector.parameters())
 
 
 # A small network on vectors in float64, and what strategies see of it.
@@ -173,6 +212,55 @@ def test_networks_with_convolutions_take_a_pass_a_clip(toy_stream):
             assert torch.allclose(found[name], slopes.square().mean(0), rtol=1e-6, atol=1e-12), name
 
 
+def test_clips_of_different_lengths_are_each_heard_to_their_end(toy_stream):
+    detector = make_detector("mlp", hidden=(6,), pooling="attention").double().eval()
+    clips = Clips(toy_stream[0].train, seconds=0.5).batch(range(5))
+    length = torch.tensor([8000, 6000, 8000, 5000, 6000])
+    whole = Batch(clips.wave.double(), length, clips.label, clips.ids)
+    each = slopes_of_each(detector, whole, lambda z, i: z.square().sum())
+    found = output_slopes(looking(detector, whole, 5))
+    for name, slopes in each.items():
+        assert torch.allclose(found[name], slopes.abs().mean(0), rtol=1e-6, atol=1e-12), name
+
+
+class Odd(torch.nn.Module):
+    """A back end's layers in the place of those of ``network``, called in an odd way."""
+
+    def __init__(self, how: str):
+        super().__init__()
+        self.how = how
+        self.one, self.two = torch.nn.Linear(5, 5).double(), torch.nn.Linear(5, 6).double()
+        if how == "shared":
+            self.other = torch.nn.Linear(5, 5).double()
+            self.other.weight = self.one.weight
+
+    def forward(self, values):
+        if self.how == "twice":
+            values = self.one(self.one(values).tanh())
+        elif self.how == "shared":
+            values = self.other(self.one(values).tanh())
+        elif self.how == "rows":  # two-dimensional, but a row isn't a clip
+            rows = torch.stack([values, values.flip(1)], 1).reshape(-1, 5)
+            values = self.one(rows).tanh().reshape(len(values), 2, 5).sum(1)
+        elif float(values.detach().sum()) > 1e9:  # what vmap cannot do: look at a value
+            values = values + 1
+        else:
+            values = self.one(values[:, None]).squeeze(1)
+        return self.two(values.tanh())
+
+
+@pytest.mark.parametrize("how", ["twice", "shared", "rows", "looked at"])
+def test_layers_used_in_other_ways_are_right_too(how):
+    detector, whole = network(), vectors()
+    torch.manual_seed(0)
+    detector.back_end.layers = Odd(how)
+    each = slopes_of_each(detector, whole, lambda z, i: z.log_softmax(0)[whole.label[i]])
+    found = fisher(looking(detector, whole), "empirical")
+    assert found.keys() == each.keys()
+    for name, slopes in each.items():
+        assert torch.allclose(found[name], slopes.square().mean(0), rtol=1e-9, atol=1e-14), name
+
+
 def test_importance_leaves_no_trace():
     detector, whole = network(), vectors()
     detector.train()
@@ -189,10 +277,24 @@ def test_importance_leaves_no_trace():
 
 def test_frozen_and_unused_weights_don_t_count():
     detector, whole = network(), vectors()
+    full = fisher(looking(detector, whole), "empirical")
     detector.back_end.layers[0].weight.requires_grad_(False)
-    found = fisher(looking(detector, whole), "empirical")
-    assert "back_end.layers.0.weight" not in found
-    assert "back_end.layers.0.bias" in found
+    part = fisher(looking(detector, whole), "empirical")
+    assert full.keys() - part.keys() == {"back_end.layers.0.weight"}
+    detector.back_end.layers[0].bias.requires_grad_(False)  # now no gradient goes through the layer
+    detector.register_parameter("idle", torch.nn.Parameter(torch.ones(3, dtype=torch.float64)))
+    rest = fisher(looking(detector, whole), "empirical")
+    assert part.keys() - rest.keys() == {"back_end.layers.0.bias"}
+    assert not rest["idle"].any()
+    assert all(torch.allclose(rest[n], full[n], rtol=1e-12) for n in rest if n != "idle")
+    strategy = EWC(strength=1.0)
+    strategy.end_task(looking(detector, whole), None)
+    backward(detector, strategy, whole)
+    strategy.edit_gradients(looking(detector, whole), whole, None)
+    assert detector.idle.grad is None
+    for parameter in detector.parameters():
+        parameter.grad = None
+    strategy.edit_gradients(looking(detector, whole), whole, None)  # nothing to hold
 
 
 # The pull.
@@ -240,18 +342,40 @@ def test_one_quadratic_has_the_gradient_of_the_sum_over_tasks(move):
 
 
 def test_the_implicit_step_minimises_distance_and_penalty():
+    """A step of SGD ends at argmin g x + (x - w)^2 / (2 rate) + the sum of penalties."""
     detector, strategy, anchors = held("implicit")
+    rate, start = 0.25, {n: p.detach().clone() for n, p in detector.named_parameters()}
     for parameter in detector.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    start = {n: p.detach().clone() for n, p in detector.named_parameters()}
-    rate = 0.25
-    strategy.after_step(looking(detector, vectors(), rate=rate))
+        parameter.grad = torch.full_like(parameter, 0.8)
+    strategy.edit_gradients(looking(detector, vectors(), rate=rate), vectors(), None)
     for name, parameter in detector.named_parameters():
-        x = parameter.detach().clone().requires_grad_()
-        cost = (x - start[name]).square().sum() / (2 * rate)
+        x = (parameter.detach() - rate * parameter.grad).requires_grad_()
+        cost = 0.8 * x.sum() + (x - start[name]).square().sum() / (2 * rate)
         cost = cost + sum(0.7 / 2 * (w[name] * (x - at[name]).square()).sum() for w, at in anchors)
         (slope,) = torch.autograd.grad(cost, x)
         assert float(slope.abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("form", ["implicit", "explicit"])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_both_forms_rest_at_the_minimum_with_momentum_too(form, momentum):
+    """On 1/2 h (w - a)^2 + s/2 W (w - c)^2; a proximal step after the optimiser's rests elsewhere."""
+    h, a, s, importance, c, rate = 1.0, 2.0, 3.0, 1.0, -1.0, 0.05
+    network = torch.nn.Linear(1, 1, bias=False).double()
+    strategy = Fixed(strength=s, form=form)
+    torch.nn.init.constant_(network.weight, c)
+    strategy.hold(network, {"weight": torch.full_like(network.weight, importance)})
+    optimiser = torch.optim.SGD(network.parameters(), lr=rate, momentum=momentum)
+    other, speed = c, 0.0
+    for _ in range(800):
+        network.weight.grad = h * (network.weight.detach() - a)
+        strategy.edit_gradients(looking(network, vectors(), rate=rate), vectors(), None)
+        optimiser.step()
+        speed = momentum * speed + h * (other - a)
+        other = (other - rate * speed + rate * s * importance * c) / (1 + rate * s * importance)
+    minimum = (h * a + s * importance * c) / (h + s * importance)
+    assert network.weight.item() == pytest.approx(minimum, abs=1e-9)
+    assert abs(other - minimum) < 1e-9 if momentum == 0 else abs(other - minimum) > 1
 
 
 @pytest.mark.parametrize("strength", [1e3, 1e12])
@@ -270,9 +394,22 @@ def test_a_huge_strength_freezes_and_never_diverges(strength, toy_stream):
             assert torch.allclose(value[matters], before[name][matters], atol=1e-3)
 
 
-def test_an_explicit_penalty_diverges_where_the_implicit_does_not(toy_stream):
-    from earwitness.errors import RunError
+@pytest.mark.parametrize("optimiser", ["adam", "adamw"])
+def test_a_huge_strength_stays_near_with_adam(optimiser, toy_stream):
+    """Adam moves a weight by about its rate whatever the gradient; it must still come back."""
+    training = Training(**{**vars(TRAINING), "optimiser": optimiser, "learning_rate": 1e-3})
+    strategy, detector = EWC(strength=1e12), make_detector()
+    learning = learn(detector, strategy, toy_stream, training=training)
+    next(learning)
+    before = {n: p.detach().clone() for n, p in detector.named_parameters()}
+    matters = {n: w > 1e-6 for n, w in strategy.state()["importance"].items()}
+    next(learning)
+    for name, value in detector.named_parameters():
+        assert torch.isfinite(value).all()
+        assert float((value.detach() - before[name])[matters[name]].abs().max()) < 5e-3
 
+
+def test_an_explicit_penalty_diverges_where_the_implicit_does_not(toy_stream):
     free = Training(**{**vars(TRAINING), "clip_norm": 0.0})
     with pytest.raises(RunError, match="loss became"):
         list(learn(make_detector(), EWC(strength=1e9, form="explicit"), toy_stream, training=free))
@@ -282,53 +419,131 @@ def test_an_explicit_penalty_diverges_where_the_implicit_does_not(toy_stream):
 # Whole methods against a few lines of float64.
 
 
-def sgd_by_hand(detector, strategy, batches, rate, position):
-    """The verbs in the order of the loop, with plain SGD."""
+def backward(detector, strategy, batch, rate=0.1, position=1):
+    """The verbs up to the gradient, in the order of the loop."""
+    learning = looking(detector, batch, rate=rate, position=position)
+    output = detector(batch.wave, batch.length)
+    loss = strategy.objective(learning, batch, output)
+    penalty = strategy.penalty(learning, batch, output)
+    for parameter in detector.parameters():
+        parameter.grad = None
+    (loss if penalty is None else loss + penalty).backward()
+    strategy.edit_gradients(learning, batch, output)
+    return learning
+
+
+def sgd_by_verbs(detector, strategy, batches, rate, position):
+    """A task of plain SGD."""
+    strategy.begin_task(looking(detector, vectors(), position=position), None)
     for batch in batches:
-        learning = looking(detector, vectors(), rate=rate, position=position)
-        output = detector(batch.wave, batch.length)
-        loss = strategy.objective(learning, batch, output)
-        penalty = strategy.penalty(learning, batch, output)
-        detector.zero_grad()
-        (loss if penalty is None else loss + penalty).backward()
-        strategy.edit_gradients(learning, batch, output)
+        learning = backward(detector, strategy, batch, rate, position)
         with torch.no_grad():
             for parameter in detector.parameters():
                 parameter.sub_(rate * parameter.grad)
         strategy.after_step(learning)
+    strategy.end_task(looking(detector, vectors(), position=position), None)
 
 
-def test_path_integral_and_importance_of_si_by_hand():
+def slopes_by_hand(detector, batch):
+    loss = F.cross_entropy(detector(batch.wave, batch.length).logits, batch.label)
+    return torch.autograd.grad(loss, list(detector.parameters()))
+
+
+@pytest.mark.parametrize("form", ["explicit", "implicit"])
+def test_ewc_by_hand_over_three_tasks(form):
+    """Penalties kept one by one; implicit as the proximal step of the paper's sum."""
+    rate, strength = 0.1, 3.0
+    batches = [vectors(8, seed=s) for s in range(4)]
+    detector, other = network(), network()
+    strategy, past = EWC(strength=strength, form=form), []
+    for task in range(3):
+        sgd_by_verbs(detector, strategy, batches, rate, task)
+        for batch in batches:
+            slopes = slopes_by_hand(other, batch)
+            with torch.no_grad():
+                for i, p in enumerate(other.parameters()):
+                    if form == "explicit":
+                        pull = sum(strength * F_[i] * (p - at[i]) for F_, at in past)
+                        p.sub_(rate * (slopes[i] + pull))
+                    else:
+                        above = sum(rate * strength * F_[i] * at[i] for F_, at in past)
+                        below = sum(rate * strength * F_[i] for F_, at in past)
+                        p.copy_((p - rate * slopes[i] + above) / (1 + below))
+        whole = vectors()
+        each = slopes_of_each(other, whole, lambda z, i, w=whole: z.log_softmax(0)[w.label[i]])
+        now = [p.detach().clone() for p in other.parameters()]
+        past.append(([v.square().mean(0) for v in each.values()], now))
+    for one, two in zip(detector.parameters(), other.parameters(), strict=True):
+        assert torch.allclose(one, two, rtol=1e-9, atol=1e-12)
+    assert max(float((a - b).abs().max()) for a, b in zip(past[0][1], past[2][1], strict=True)) > 1e-3
+
+
+@pytest.mark.parametrize("form", ["explicit", "implicit"])
+def test_path_integral_and_importance_of_si_by_hand(form):
     rate, xi, c = 0.1, 0.05, 0.3
     batches = [vectors(8, seed=s) for s in range(4)]
-    detector = network()
-    strategy = SI(strength=c, damping=xi, form="explicit")
-    other = copy.deepcopy(detector)
-    names = [n for n, _ in other.named_parameters()]
+    detector, other = network(), network()
+    strategy = SI(strength=c, damping=xi, form=form)
     omega = [torch.zeros_like(p) for p in other.parameters()]
     anchor = [p.detach().clone() for p in other.parameters()]
-    for task in range(2):
-        strategy.begin_task(looking(detector, vectors(), position=task), None)
-        sgd_by_hand(detector, strategy, batches, rate, task)
-        strategy.end_task(looking(detector, vectors(), position=task), None)
+    for task in range(3):
+        sgd_by_verbs(detector, strategy, batches, rate, task)
         start = [p.detach().clone() for p in other.parameters()]
         path = [torch.zeros_like(p) for p in start]
         for batch in batches:
-            loss = F.cross_entropy(other(batch.wave, batch.length).logits, batch.label)
-            slopes = torch.autograd.grad(loss, list(other.parameters()))
+            slopes = slopes_by_hand(other, batch)
             with torch.no_grad():
                 for i, p in enumerate(other.parameters()):
-                    step = -rate * (slopes[i] + 2 * c * omega[i] * (p - anchor[i]))
-                    path[i] -= slopes[i] * step
-                    p.add_(step)
+                    if form == "explicit":
+                        new = p - rate * (slopes[i] + 2 * c * omega[i] * (p - anchor[i]))
+                    else:
+                        pull = rate * 2 * c * omega[i]
+                        new = (p - rate * slopes[i] + pull * anchor[i]) / (1 + pull)
+                    path[i] -= slopes[i] * (new - p)
+                    p.copy_(new)
         anchor = [p.detach().clone() for p in other.parameters()]
         for i in range(len(omega)):
             omega[i] = omega[i] + path[i].clamp(min=0) / ((anchor[i] - start[i]) ** 2 + xi)
-    kept = strategy.state()["importance"]
-    assert max(float(v.max()) for v in kept.values()) > 0
-    for i, name in enumerate(names):
-        assert torch.allclose(kept[name], omega[i], rtol=1e-9, atol=1e-14)
-        assert torch.allclose(detector.state_dict()[name], anchor[i], rtol=1e-9)
+        kept = strategy.state()["importance"]
+        assert max(float(v.max()) for v in kept.values()) > 0
+        assert min(float(v.min()) for v in kept.values()) >= 0
+        for value, expected in zip(kept.values(), omega, strict=True):
+            assert torch.allclose(value, expected, rtol=1e-9, atol=1e-14)
+    for parameter, expected in zip(detector.parameters(), anchor, strict=True):
+        assert torch.allclose(parameter, expected, rtol=1e-9)
+
+
+def test_the_path_of_si_adds_up_to_what_the_loss_fell():
+    """With small steps sum_i w_i is the fall of the task's loss, under a penalty too."""
+    batch = vectors(40)
+    detector, strategy = network(), SI(strength=0.5)
+    sgd_by_verbs(detector, strategy, [vectors(40, seed=9)] * 40, 0.05, 0)
+    strategy.begin_task(looking(detector, batch), None)
+    before = F.cross_entropy(detector(batch.wave, batch.length).logits, batch.label).item()
+    for _ in range(200):
+        learning = backward(detector, strategy, batch, 0.01)
+        with torch.no_grad():
+            for parameter in detector.parameters():
+                parameter.sub_(0.01 * parameter.grad)
+        strategy.after_step(learning)
+    after = F.cross_entropy(detector(batch.wave, batch.length).logits, batch.label).item()
+    path = sum(float(v.sum()) for v in strategy.state()["path"].values())
+    assert before - after > 0.01
+    assert path == pytest.approx(before - after, rel=0.02)
+
+
+def test_nothing_that_is_kept_shares_memory_with_the_weights():
+    """The bug of a published SI: old weights that were the new ones."""
+    detector, whole = network(), vectors()
+    own = {p.untyped_storage().data_ptr() for p in detector.state_dict().values()}
+    for strategy in (EWC(), OnlineEWC(), SI(), MAS(), LwF()):
+        strategy.begin_task(looking(detector, whole), None)
+        state = copy.copy(strategy.state())
+        strategy.end_task(looking(detector, whole), None)
+        parts = [*state.values(), *strategy.state().values()]
+        for part in parts:
+            for value in ((part or {}).get("weights") or part or {}).values():
+                assert value.untyped_storage().data_ptr() not in own, type(strategy).__name__
 
 
 def test_online_ewc_fades_and_mas_averages():
@@ -402,10 +617,11 @@ def test_dfwf_needs_its_class_and_does_without_it_in_a_batch(toy_stream):
         DFWF().begin_task(looking(network(), vectors()), None)
     detector, batch = network(), vectors(3)
     batch = Batch(batch.wave, batch.length, torch.zeros(3, dtype=torch.long), batch.ids)
-    strategy = DFWF(positive="c")
-    strategy.end_task(looking(detector, batch), None)
-    loss = strategy.penalty(looking(detector, batch), batch, detector(batch.wave, batch.length))
-    assert torch.isfinite(loss)
+    for alpha in (1.0, 0.0):
+        strategy = DFWF(alpha=alpha, positive="c")
+        strategy.end_task(looking(detector, batch), None)
+        loss = strategy.penalty(looking(detector, batch), batch, detector(batch.wave, batch.length))
+        assert loss is None if alpha == 0 else torch.isfinite(loss)
 
 
 def test_a_teacher_stays_as_it_was(toy_stream):
@@ -441,10 +657,12 @@ def test_nobody_is_no_teacher():
     "build",
     [
         lambda: EWC(strength=-1.0),
+        lambda: MAS(strength=float("inf")),
         lambda: OnlineEWC(gamma=1.5),
         lambda: SI(damping=0.0),
         lambda: LwF(temperature=0.0),
         lambda: DFWF(beta=-1.0),
+        lambda: DFWF(alpha=-0.5, beta=1.0),
     ],
 )
 def test_impossible_settings_are_refused(build):

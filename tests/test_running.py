@@ -350,6 +350,6 @@ def test_every_committed_experiment_is_valid():
     assert len(files) >= 1
     for path in files:
         if "tuning" in read_settings(path):
-            assert read_plan(path).spaces
+            assert read_plan(path, (), None).spaces
         else:
             assert Experiment.read(path).labels

@@ -347,17 +347,19 @@ def test_presets_and_tables():
 # Replay's memory.
 
 
-@pytest.mark.parametrize(("balance", "groups"), [("none", 1), ("class", 2), ("class-task", 4)])
+@pytest.mark.parametrize(
+    ("balance", "groups"), [("none", 1), ("class", 2), ("task", 2), ("class-task", 4)]
+)
 def test_memory_keeps_its_budget_and_its_balance(balance, groups, toy_stream):
     strategy = STRATEGIES.build("replay", budget=12, balance=balance)
     list(learn(make_detector(), strategy, toy_stream, training=TRAINING))
-    state = strategy.state()
-    assert len(state["wave"]) == strategy.storage().clips == 12
+    memory = strategy.state()["memory"]
+    assert len(memory["columns"]["wave"]) == strategy.storage().clips == 12
     assert strategy.storage().keeps_audio
-    counts = np.unique(state["group"], return_counts=True)[1]
+    counts = [len(places) for places in memory["places"].values()]
     assert len(counts) == groups
     assert set(counts) == {12 // groups}
-    assert len(set(state["id"])) == 12
+    assert len(set(memory["ids"])) == 12
 
 
 def test_a_budget_too_small_for_its_groups_is_an_error(toy_stream):
@@ -383,6 +385,7 @@ def test_impossible_settings_are_refused(name, settings):
 
 
 def test_reservoir_keeps_every_clip_equally_often():
+    from earwitness.strategies.memory import groups_of
     from earwitness.strategies.replay import Replay
 
     times = np.zeros(20)
@@ -392,11 +395,10 @@ def test_reservoir_keeps_every_clip_equally_often():
         wave, torch.full((20,), 4), torch.zeros(20, dtype=torch.long), tuple(map(str, range(20)))
     )
     for seed in range(rounds):
-        memory = Replay(budget=5, balance="none")
+        replay = Replay(budget=5, balance="none")
         generator = torch.Generator().manual_seed(seed)
-        for row in range(20):
-            memory._offer(batch, row, "task", generator)
-        times[[int(i) for i in memory.state()["id"]]] += 1
+        replay.policy.offer(batch, groups_of(batch, "task", "none"), generator)
+        times[[int(i) for i in replay.memory.ids]] += 1
     expected, deviation = rounds / 4, (rounds * 0.25 * 0.75) ** 0.5
     assert times.sum() == 5 * rounds
     assert np.abs(times - expected).max() < 4 * deviation

@@ -23,6 +23,11 @@ CORPORA = Shelf(
         "asvspoof2019_la": "asvspoof2019_la:read",
         "in_the_wild": "in_the_wild:read",
         "synthetic": "synthetic:read",
+        "images": "images:read",
+        "digits": "digits:read",
+        "clear": "clear:read",
+        "evda": "evda:read",
+        "drifting": "drifting:read",
     },
     helpers=("base",),
 )

@@ -2,17 +2,18 @@
 
 import csv
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from earwitness.errors import ProtocolError, nearest
 from earwitness.files import read_text
-from earwitness.trials import Manifest
+from earwitness.trials import CLASSES, Manifest, read_label
 
 __all__ = [
     "by_split",
     "find_holder",
     "listing",
+    "read_class",
     "read_table",
     "require_columns",
     "require_counts",
@@ -56,6 +57,23 @@ def listing(folder: Path) -> str:
     names = sorted(p.name + "/" * p.is_dir() for p in folder.iterdir())
     more = f" and {len(names) - 6} more" if len(names) > 6 else ""
     return ", ".join(names[:6]) + more if names else "an empty folder"
+
+
+def read_class(text: str, classes: Sequence[str] = CLASSES) -> str:
+    """The class that a label names, or unknown: bonafide and spoof as spelled anyhow, others exactly.
+
+    >>> read_class("real"), read_class("hen", ("cow", "hen"))
+    ('bonafide', 'hen')
+
+    Raises:
+        ValueError: it names none.
+    """
+    if tuple(classes) == CLASSES:
+        return read_label(text)
+    if text not in (*classes, "unknown"):
+        expected = ", ".join(classes)
+        raise ValueError(f"label {text!r} is not known{nearest(text, classes)} Classes: {expected}.")
+    return text
 
 
 def require_columns(path: Path, columns: Mapping[str, str] | None) -> None:

@@ -3,22 +3,30 @@
 One manifest, and beside it one ``.npy`` array of shape (trials, dimensions), floating point,
 whose row n belongs to the manifest's line n. Such a trial has the array as its path and its row
 in the tag ``row``. `load_vectors` gives the numbers back for any selection and order of trials.
+
+Where every trial has a file of its own (``.npy`` or ``.pth``), the file is the vector, or frames
+whose mean over time is.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from earwitness.corpora.base import by_split, read_table
+from earwitness.corpora._kept import Kept
+from earwitness.corpora._pth import read_pth
+from earwitness.corpora.base import by_split, read_class, read_table
 from earwitness.errors import ProtocolError
-from earwitness.trials import Manifest, Trial, read_label
+from earwitness.files import write_atomically
+from earwitness.trials import CLASSES, Manifest, Trial
 
-__all__ = ["load_vectors", "read"]
+__all__ = ["load_vectors", "read", "write"]
 
 _CHUNK = 65_536  # rows looked at together, so that a large array never is in memory as a whole
+_KEPT = Kept(512)  # the vectors of trials with files of their own
 
 
 def read(
@@ -27,6 +35,7 @@ def read(
     manifest: str = "manifest.tsv",
     array: str = "vectors.npy",
     columns: Mapping[str, str] | None = None,
+    classes: tuple[str, ...] = CLASSES,
 ) -> dict[str, Manifest]:
     """One manifest for each value of the column ``split``; ``"all"`` without such a column.
 
@@ -35,6 +44,8 @@ def read(
         manifest: TSV or CSV with the columns ``id`` and ``label``.
         array: the array, opened without pickle.
         columns: our column name -> the file's.
+        classes: what labels can say, in the order of a detector's logits; others than bonafide and
+            spoof are taken as they are spelled.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -57,34 +68,102 @@ def read(
         )
     for start in range(0, len(numbers), _CHUNK):
         _require_finite(numbers[start : start + _CHUNK], np.arange(start, start + _CHUNK), root / array)
-    trials = _trials(table, root / manifest, array)
-    return by_split(Manifest(Path(manifest).stem, trials, root=root))
+    trials = _trials(table, root / manifest, array, classes)
+    return by_split(Manifest(Path(manifest).stem, trials, root=root, classes=classes))
+
+
+def write(
+    folder: str | Path,
+    vectors: ArrayLike,
+    trials: Iterable[Trial],
+    *,
+    name: str = "vectors",
+    classes: tuple[str, ...] = CLASSES,
+) -> Manifest:
+    """Write vectors (trials, dimensions) and their trials as ``read`` reads them; kept as float32.
+
+    The trials' paths and rows are set here; whatever their path was is not kept.
+
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> made = write(folder, [[1.0], [2.0]], [Trial("a", "", "cat"), Trial("b", "", "dog")],
+    ...              classes=("cat", "dog"))
+    >>> made.fingerprint() == read(folder, classes=("cat", "dog"))["all"].fingerprint()
+    True
+
+    Raises:
+        ProtocolError: not one row of finite numbers a trial, or trials that make no manifest.
+    """
+    with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite: refused next
+        rows = np.asarray(vectors).astype(np.float32)
+    path, trials = Path(folder) / "vectors.npy", list(trials)
+    if rows.ndim != 2 or len(rows) != len(trials):
+        raise ProtocolError(
+            f"vectors of shape {rows.shape} for {len(trials)} trial(s): expected one row a trial."
+        )
+    _require_finite(rows, np.arange(len(rows)), path)
+    placed = (
+        replace(t, path=path.name, tags={**t.tags, "row": str(row)}) for row, t in enumerate(trials)
+    )
+    manifest = Manifest(name, placed, root=folder, classes=classes)
+    write_atomically(path, lambda temporary: _save(temporary, rows))
+    manifest.write(path.with_name("manifest.tsv"))
+    return manifest
 
 
 def load_vectors(manifest: Manifest) -> NDArray[np.float32]:
     """The vectors of the trials, in their order, of shape (trials, dimensions).
 
+    A trial without the tag ``row`` whose path ends in ``.npy`` or ``.pth`` has its vector there:
+    (dimensions,), or (frames, dimensions) to be averaged over frames.
+
     Raises:
         ProtocolError: a trial without a row, or arrays of different width.
     """
-    paths = [manifest.path(trial) for trial in manifest]
-    rows = np.array([_row(trial) for trial in manifest])
-    arrays = {path: _open(path) for path in dict.fromkeys(paths)}
-    widths = {str(path): array.shape[1] for path, array in arrays.items()}
+    positions: dict[str, list[int]] = {}
+    for position, trial in enumerate(manifest):
+        positions.setdefault(trial.path, []).append(position)
+    sources = {
+        manifest.root / path: (here, *_source(manifest.root / path, [manifest.trials[p] for p in here]))
+        for path, here in positions.items()
+    }
+    widths = {str(path): array.shape[1] for path, (_, array, _) in sources.items()}
     if len(set(widths.values())) > 1:
-        raise ProtocolError(f"the arrays of {manifest.name!r} differ in dimensions: {widths}.")
-    loaded = np.empty((len(paths), arrays[paths[0]].shape[1]), dtype=np.float32)
-    for path, array in arrays.items():
-        here = np.flatnonzero([p == path for p in paths])
-        if rows[here].max() >= len(array):
-            raise ProtocolError(f"{path}: {len(array)} rows, but row {rows[here].max()} is wanted.")
+        one_each = {width: path for path, width in widths.items()}
+        raise ProtocolError(
+            f"the arrays of {manifest.name!r} differ in dimensions, for instance "
+            + ", ".join(f"{path}: {width}" for width, path in one_each.items())
+        )
+    loaded = np.empty((len(manifest), next(iter(widths.values()))), dtype=np.float32)
+    for path, (here, array, rows) in sources.items():
+        if rows.max() >= len(array):
+            raise ProtocolError(f"{path}: {len(array)} rows, but row {rows.max()} is wanted.")
         with np.errstate(over="ignore"):  # float64 beyond float32 becomes infinite: refused next
-            loaded[here] = array[rows[here]]
-        _require_finite(loaded[here], rows[here], path)
+            loaded[here] = array[rows]
+        _require_finite(loaded[here], rows, path)
     return loaded
 
 
-def _trials(table: list[dict[str, str]], path: Path, array: str) -> Iterator[Trial]:
+def _source(path: Path, trials: list[Trial]) -> tuple[NDArray[Any], NDArray[np.int_]]:
+    """An array (rows, dimensions) and the row in it of each trial."""
+    if path.suffix in (".npy", ".pth") and all("row" not in trial.tags for trial in trials):
+        return _KEPT.get(path, _mean), np.zeros(len(trials), dtype=int)
+    rows = np.array([_row(trial) for trial in trials])
+    return _open(path), rows
+
+
+def _mean(path: Path) -> NDArray[np.float32]:
+    """The vector of a file as (1, dimensions): the mean over its frames where it has several."""
+    numbers = np.atleast_2d(_numbers(path, mapped=False))
+    _require_shape(numbers, path, "(dimensions,) or (frames, dimensions)")
+    with np.errstate(over="ignore"):
+        mean: NDArray[np.float32] = numbers.mean(0, dtype=np.float64, keepdims=True).astype(np.float32)
+    return mean
+
+
+def _trials(
+    table: list[dict[str, str]], path: Path, array: str, classes: tuple[str, ...]
+) -> Iterator[Trial]:
     for row, cells in enumerate(table):
         if not cells.get("id") or "label" not in cells:
             raise ProtocolError(f"{path}, trial {row + 1}: no id or no label; found {cells}.")
@@ -94,7 +173,7 @@ def _trials(table: list[dict[str, str]], path: Path, array: str) -> Iterator[Tri
                 f"{cells['row']!r}, expected {row}: trials and vectors go in the same order."
             )
         try:
-            label = read_label(cells["label"])
+            label = read_class(cells["label"], classes)
         except ValueError as error:
             raise ProtocolError(f"{path}, trial {row + 1} (id {cells['id']!r}): {error}") from None
         known = {c: cells.pop(c) or "-" for c in ("attack", "speaker", "domain", "split") if c in cells}
@@ -112,20 +191,36 @@ def _row(trial: Trial) -> int:
 
 
 def _open(path: Path) -> NDArray[Any]:
+    numbers = _numbers(path, mapped=True)
+    _require_shape(numbers, path, "(trials, dimensions)")
+    return numbers
+
+
+def _numbers(path: Path, *, mapped: bool) -> Any:
+    """What the file holds; of a tuple the first, as some features come together with labels."""
+    if path.suffix == ".pth":
+        held = read_pth(path)
+        return held[0] if isinstance(held, tuple | list) and held else held
     try:
-        numbers = np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
     except FileNotFoundError:
         raise ProtocolError(f"{path}: no such file.") from None
     except (OSError, ValueError, EOFError) as error:
         raise ProtocolError(f"{path}: not an array that numpy can open ({error}).") from None
+
+
+def _require_shape(numbers: Any, path: Path, expected: str) -> None:
     shape, kind = getattr(numbers, "shape", None), getattr(numbers, "dtype", None)
-    if shape is None or len(shape) != 2 or not np.issubdtype(kind, np.floating):
+    if shape is None or len(shape) != 2 or not len(numbers) or not np.issubdtype(kind, np.floating):
         raise ProtocolError(
-            f"{path}: expected a floating-point array of shape (trials, dimensions), "
+            f"{path}: expected a floating-point array of shape {expected}, "
             f"found {kind} of shape {shape}."
         )
-    opened: NDArray[Any] = numbers
-    return opened
+
+
+def _save(path: Path, rows: NDArray[np.float32]) -> None:
+    with open(path, "wb") as file:  # numpy would add .npy to a name without it
+        np.save(file, rows)
 
 
 def _require_finite(numbers: NDArray[Any], rows: NDArray[np.int_], path: Path) -> None:

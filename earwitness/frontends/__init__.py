@@ -12,6 +12,7 @@ FRONTENDS = Shelf(
         "logmel": "logmel:LogMel",
         "lfcc": "lfcc:LFCC",
         "vectors": "vectors:Vectors",
+        "pixels": "pixels:Pixels",
     },
     helpers=("base", "spectra"),
 )

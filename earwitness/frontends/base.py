@@ -1,7 +1,9 @@
 """What every front end is: a module from waves to frames that never looks across clips."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -24,13 +26,15 @@ class FrontEnd(nn.Module, ABC):
     Attributes:
         features: size of a frame.
         min_samples: the shortest wave that gives one frame; ``hop``: samples for each one more.
-        eats: ``"wave"``, or ``"vector"`` for pre-extracted embeddings.
+        eats: ``"wave"``, ``"vector"`` for pre-extracted embeddings, or ``"image"``.
+        image: ``size`` and ``channels`` of the images that it eats.
     """
 
     features: int
     min_samples: int = 1
     hop: int = 0
     eats: ClassVar[str] = "wave"
+    image: Mapping[str, int] = MappingProxyType({})
     built_from: dict[str, Any]
 
     def samples_for(self, frames: int) -> int:

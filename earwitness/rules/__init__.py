@@ -10,6 +10,7 @@ RULES = Shelf(
     {
         "prototypes": "prototypes:Prototypes",
         "affine": "affine:Affine",
+        "experts": "experts:Experts",
     },
     helpers=("base",),
 )

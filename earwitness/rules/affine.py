@@ -4,14 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from earwitness.backends.base import Output
-from earwitness.rules.base import Rule
+from earwitness.rules.base import UNKNOWN, Rule
 
 __all__ = ["Affine"]
 
 
 class Affine(Rule):
     """``scale * logits + shift``, as in bias correction (Wu et al., "Large scale incremental
-    learning", CVPR 2019). New ones change nothing.
+    learning", CVPR 2019). New ones change nothing, and unknown classes stay unknown.
 
     Args:
         classes: number of classes.
@@ -31,4 +31,5 @@ class Affine(Rule):
     def forward(self, detector: nn.Module, wave: Tensor, length: Tensor | None) -> Output:
         """The detector's output with corrected logits."""
         output = detector(wave, length)
-        return Output(output.logits * self.scale + self.shift, output.embedding)
+        corrected = output.logits * self.scale + self.shift
+        return Output(corrected.masked_fill(output.logits == UNKNOWN, UNKNOWN), output.embedding)

@@ -1,12 +1,14 @@
 """What EWC, SI and MAS share: a quadratic that holds weights near where they mattered.
 
-Every past task k pulls with importance W_k towards its weights t_k. The sum over tasks is one
-quadratic, of which W = sum W_k and the pull W t = sum W_k t_k are kept: two tensors a parameter,
-however many tasks there were, and the same gradient, s (W w - W t), as the sum has.
+Every past task k pulls with importance W_k towards its weights t_k. Up to a constant the sum over
+tasks is one quadratic, of importance W = sum W_k around the centre c = sum W_k t_k / W. These two
+tensors a parameter are kept, however many tasks there were; the gradient is s W (w - c).
 
-An explicit penalty diverges once rate x s x max W > 2 (grids of published libraries end in NaN
-there). The ``implicit`` form takes the step's minimiser instead, after the optimiser's step:
-w <- (w + rate s Wt) / (1 + rate s W), which for a huge s leaves the weights where they were.
+An ``explicit`` penalty adds that to the batch's gradient g, and diverges once rate x s x max W > 2
+(grids of published libraries end in NaN there). The ``implicit`` form takes the penalty where the
+step ends: w' = w - rate (g + s W (w' - c)), which is a step along (g + s W (w - c)) / (1 + rate s W)
+and for a huge s leaves the weights where they were. Both rest where g + s W (w - c) = 0, with momentum
+too; to move w to w' after an optimiser with momentum m would pull only 1 - m times as much.
 """
 
 from collections.abc import Mapping
@@ -34,17 +36,18 @@ class Anchored(Strategy):
 
     Args:
         strength: of the pull; 0 is the same as naive.
-        form: ``implicit`` never diverges; ``explicit`` adds the penalty's gradient to the batch's.
+        form: ``implicit`` never diverges with SGD; ``explicit`` is the penalty's plain gradient. Adam
+            rescales what the implicit form divides by: there the forms differ little.
     """
 
     factor = 1.0  # of strength, so that the gradient is factor x strength x importance x distance
 
     def __init__(self, *, strength: float, form: Literal["implicit", "explicit"] = "implicit"):
-        if strength < 0:
-            raise SettingsError(f"strength is {strength}, expected >= 0.")
+        if not 0 <= strength < float("inf"):
+            raise SettingsError(f"strength is {strength}, expected >= 0 and finite.")
         self.strength, self.form = strength, form
         self._importance: dict[str, Tensor] = {}
-        self._pull: dict[str, Tensor] = {}
+        self._centre: dict[str, Tensor] = {}
 
     def hold(
         self,
@@ -60,56 +63,45 @@ class Anchored(Strategy):
         """
         now = weights_of(detector)
         for name, new in importance.items():
-            kept = self._importance.get(name, torch.zeros_like(new)) * fade + new
-            pull = self._pull.get(name, torch.zeros_like(new)) * fade + new * now[name]
-            self._importance[name] = kept
-            self._pull[name] = kept * now[name] if move else pull
-
-    def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
-        """Explicit form: add the penalty's gradient."""
-        if self.form == "explicit" and self._acts:
-            weights, importance, pull = self._held(learning.detector)
-            scale = self.factor * self.strength
-            towards = torch._foreach_mul(importance, weights)
-            torch._foreach_sub_(towards, pull)
-            gradients = [w.grad for w in weights if w.grad is not None]
-            torch._foreach_add_(gradients, towards, alpha=scale)
+            total = self._importance.get(name, torch.zeros_like(new)) * fade + new
+            share = torch.where(total > 0, new / total, 1.0)
+            centre = self._centre.get(name, now[name])
+            self._importance[name] = total
+            self._centre[name] = now[name] if move else centre.lerp(now[name], share)
 
     @torch.no_grad()
-    def after_step(self, learning: Learning) -> None:
-        """Implicit form: go on to the minimiser of penalty and distance."""
-        if self.form == "implicit" and self._acts:
-            weights, importance, pull = self._held(learning.detector)
-            scale = learning.rate * self.factor * self.strength
-            below = torch._foreach_mul(importance, scale)
+    def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
+        """Add the penalty's gradient; in the implicit form divide as well."""
+        if not self.strength:
+            return
+        held = {
+            n: (p, p.grad)
+            for n, p in learning.detector.named_parameters()
+            if n in self._importance and p.grad is not None
+        }
+        if not held:
+            return
+        weights, gradients = (list(part) for part in zip(*held.values(), strict=True))
+        importance = [self._importance[n] for n in held]
+        scale = self.factor * self.strength
+        pull = torch._foreach_sub(weights, [self._centre[n] for n in held])
+        torch._foreach_mul_(pull, importance)
+        torch._foreach_add_(gradients, pull, alpha=scale)
+        if self.form == "implicit":
+            below = torch._foreach_mul(importance, learning.rate * scale)
             torch._foreach_add_(below, 1.0)
-            torch._foreach_add_(weights, pull, alpha=scale)
-            torch._foreach_div_(weights, below)
-
-    @property
-    def _acts(self) -> bool:
-        return self.strength > 0 and bool(self._importance)
-
-    def _held(self, detector: Detector) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """Parameters with a gradient, their importance and pull."""
-        held = [
-            (p, self._importance[n], self._pull[n])
-            for n, p in detector.named_parameters()
-            if p.grad is not None and n in self._importance
-        ]
-        weights, importance, pull = (list(part) for part in zip(*held, strict=True))
-        return weights, importance, pull
+            torch._foreach_div_(gradients, below)
 
     def state(self) -> dict[str, Any]:
-        """Importance and pull."""
-        return {"importance": self._importance, "pull": self._pull}
+        """Importance and centre."""
+        return {"importance": self._importance, "centre": self._centre}
 
     def load(self, state: dict[str, Any], detector: Detector) -> None:
         """Take up a saved state."""
         self._importance = {n: v.to(detector.device) for n, v in state["importance"].items()}
-        self._pull = {n: v.to(detector.device) for n, v in state["pull"].items()}
+        self._centre = {n: v.to(detector.device) for n, v in state["centre"].items()}
 
     def storage(self) -> Storage:
         """Two tensors a parameter, however many tasks there were."""
-        kept = (*self._importance.values(), *self._pull.values())
+        kept = (*self._importance.values(), *self._centre.values())
         return Storage(bytes=sum(v.numel() * v.element_size() for v in kept))

@@ -8,6 +8,7 @@ weights are 1 is our reading.
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -45,9 +46,9 @@ class DFWF(LwF):
         similarity: Literal["cos", "l2"] = "cos",
         positive: str = "bonafide",
     ):
-        super().__init__(strength=alpha, temperature=temperature)
-        if beta < 0:
-            raise SettingsError(f"beta is {beta}, expected >= 0.")
+        if not (alpha >= 0 and beta >= 0):
+            raise SettingsError(f"expected alpha >= 0 and beta >= 0, not {alpha} and {beta}.")
+        super().__init__(strength=alpha + beta, temperature=temperature)  # 0 is naive
         self.alpha, self.beta = alpha, beta
         self.similarity, self.positive = similarity, positive
 
@@ -61,14 +62,16 @@ class DFWF(LwF):
 
     def penalty(self, learning: Learning, batch: Batch, output: Output) -> Tensor | None:
         """Distillation and alignment."""
-        if not self.teacher or not (self.alpha or self.beta):
+        if not self.teacher:
             return None
         old = self.teacher.output(batch)
         chosen = batch.label == learning.detector.classes.index(self.positive)
-        total = self.alpha * self.distance(output, old)
-        if chosen.any():
-            total = total + self.beta * self._apart(output.embedding[chosen], old.embedding[chosen])
-        return total
+        terms = []
+        if self.alpha:
+            terms.append(self.alpha * self.distance(output, old))
+        if self.beta and chosen.any():
+            terms.append(self.beta * self._apart(output.embedding[chosen], old.embedding[chosen]))
+        return torch.stack(terms).sum() if terms else None
 
     def _apart(self, new: Tensor, old: Tensor) -> Tensor:
         if self.similarity == "cos":

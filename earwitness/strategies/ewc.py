@@ -30,7 +30,7 @@ class EWC(Anchored):
     """
 
     source = "Kirkpatrick et al., PNAS 2017"
-    keeps = "importance of each weight, and where it pulls"
+    keeps = "importance of each weight, and where it is held"
 
     def __init__(
         self,

@@ -6,9 +6,10 @@ that shrinks with the batch (``batch``, kept here for comparison). Which Fisher 
 makes a difference too: van de Ven, "On the computation of the Fisher information in continual
 learning" (2025).
 
-Where every weight is in a linear layer that is called once on (batch, d), one backward pass over the
-batch is enough: clip n's gradient is g_n a_n' (a the layer's input, g the slope of its output), so
-sum_n (g_n a_n')^2 = (G * G)' (A * A). Other networks take a pass a clip.
+Where every weight is in a linear layer that is called once on a row a clip, one backward pass over
+the batch is enough: clip n's gradient is g_n a_n' (a the layer's input, g the slope of its output),
+so sum_n (g_n a_n')^2 = (G * G)' (A * A). Other networks give every clip its own gradient, several
+clips at once where the network can be vectorised (``torch.func.vmap``).
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,15 +18,20 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
 
-from earwitness.backends.base import Output
 from earwitness.batches import Batch
+from earwitness.detector import Detector
 from earwitness.strategies.base import Learning, quiet
 
 __all__ = ["Importance", "fisher", "output_slopes"]
 
 Importance = dict[str, Tensor]
-Terms = list[tuple[Tensor, Tensor]]  # per clip: a scalar to be differentiated, and its weight
+Scalar = Callable[[Tensor, Tensor], Tensor]  # logits (batch, classes), classes (batch,) -> (batch,)
+Aims = list[tuple[Tensor, Tensor]]  # each clip's class (batch,) and its weight (batch,)
+Call = tuple[nn.Linear, Tensor, Tensor]  # a layer, its input and its output
+
+_AT_ONCE = 2**24  # numbers in the gradients of clips that are taken together
 
 
 def fisher(
@@ -35,72 +41,83 @@ def fisher(
 
     ``exact``: E_x sum_c p(c|x) (d log p(c|x))^2. ``sampled``: c drawn from p(.|x). ``empirical``: c
     is the clip's label. ``batch``: the square of the mean gradient of each batch, averaged over
-    batches (not the Fisher information).
+    batches (not the Fisher information). p is the softmax of the logits, in evaluation mode.
     """
     if kind == "batch":
         return _batch_squares(learning)
 
-    def terms(output: Output, batch: Batch) -> Terms:
-        likelihood = output.logits.log_softmax(1)
+    def aims(logits: Tensor, label: Tensor) -> Aims:
+        share = logits.detach().softmax(1)
         if kind == "exact":
-            share = likelihood.detach().exp()
-            return [(likelihood[:, c], share[:, c]) for c in range(share.shape[1])]
-        chosen = batch.label if kind == "empirical" else _drawn(likelihood, learning.generator)
-        own = likelihood.gather(1, chosen[:, None])[:, 0]
-        return [(own, torch.ones_like(own))]
+            return [(torch.full_like(label, c), share[:, c]) for c in _known(learning.detector)]
+        if kind == "sampled":
+            label = torch.multinomial(share.cpu(), 1, generator=learning.generator)[:, 0].to(label)
+        return [(label, torch.ones_like(share[:, 0]))]
 
-    return _mean_over_clips(learning, terms, power=2)
+    return _mean_over_clips(learning, _log_likelihood, aims, power=2)
 
 
 def output_slopes(learning: Learning) -> Importance:
     """Mean over the task's clips of abs(d ||z||^2 / d weight), z the logits; needs no labels.
 
-    Aljundi et al., "Memory aware synapses", ECCV 2018, equation 2 with the squared norm.
+    Aljundi et al., "Memory aware synapses", ECCV 2018, equation 2 with the squared norm; of the
+    classes that the detector knows.
     """
+    known = _known(learning.detector)
 
-    def terms(output: Output, batch: Batch) -> Terms:
-        known = [learning.detector.classes.index(name) for name in learning.detector.known]
-        norm = output.logits[:, known].square().sum(1)
-        return [(norm, torch.ones_like(norm))]
+    def norm(logits: Tensor, _: Tensor) -> Tensor:
+        return logits[:, known].square().sum(1)
 
-    return _mean_over_clips(learning, terms, power=1)
+    def aims(logits: Tensor, label: Tensor) -> Aims:
+        return [(label, torch.ones_like(logits[:, 0]))]
+
+    return _mean_over_clips(learning, norm, aims, power=1)
 
 
-def _drawn(likelihood: Tensor, generator: torch.Generator) -> Tensor:
-    share = likelihood.detach().exp().cpu()
-    return torch.multinomial(share, 1, generator=generator)[:, 0].to(likelihood.device)
+def _known(detector: Detector) -> list[int]:
+    return [detector.classes.index(name) for name in detector.known]
+
+
+def _log_likelihood(logits: Tensor, label: Tensor) -> Tensor:
+    return logits.log_softmax(1).gather(1, label[:, None])[:, 0]
+
+
+def _trainable(detector: nn.Module) -> dict[str, nn.Parameter]:
+    return {n: p for n, p in detector.named_parameters() if p.requires_grad}
 
 
 def _mean_over_clips(
-    learning: Learning, terms: Callable[[Output, Batch], Terms], power: int
+    learning: Learning, scalar: Scalar, aims: Callable[[Tensor, Tensor], Aims], power: int
 ) -> Importance:
-    detector = learning.detector
-    weights = {n: p for n, p in detector.named_parameters() if p.requires_grad}
+    """Mean of sum over aims of weight x abs(slope of the scalar)^power; sums in float64."""
+    detector, weights, clips = learning.detector, _trainable(learning.detector), 0
     total = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in weights.items()}
-    clips = 0
-    with quiet(detector), torch.enable_grad(), _linear_calls(detector) as calls:
+    with quiet(detector), torch.enable_grad():
         for batch in learning.data():
-            here = batch.to(detector.device)
-            calls.clear()
-            output = detector(here.wave, here.length)
-            if _covers(calls, weights):
-                _add_layers(total, calls, terms(output, here), power)
+            with _linear_calls(detector) as calls:
+                logits = detector(batch.wave, batch.length).logits
+            wanted = aims(logits, batch.label)
+            if _covers(calls, weights.values(), len(batch)):
+                terms = [(scalar(logits, label), share) for label, share in wanted]
+                _add_layers(total, weights, calls, terms, power)
             else:
-                _add_clips(total, learning, here, terms, power)
+                _add_clips(total, detector, batch, scalar, wanted, power)
             clips += len(batch)
     return {name: (value / clips).to(weights[name]) for name, value in total.items()}
 
 
 @contextmanager
-def _linear_calls(detector: nn.Module) -> Iterator[list[tuple[str, nn.Linear, Tensor, Tensor]]]:
-    """Every call of a linear layer: its name, itself, input and output."""
-    calls: list[tuple[str, nn.Linear, Tensor, Tensor]] = []
+def _linear_calls(detector: nn.Module) -> Iterator[list[Call]]:
+    """Every call of a linear layer that a gradient goes through."""
+    calls: list[Call] = []
 
-    def hook(name: str) -> Callable[..., None]:
-        return lambda module, given, output: calls.append((name, module, given[0], output))
+    def note(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
+        if output.requires_grad:
+            assert isinstance(layer, nn.Linear)
+            calls.append((layer, given[0].detach(), output))
 
-    layers = [(n, m) for n, m in detector.named_modules() if isinstance(m, nn.Linear)]
-    handles = [module.register_forward_hook(hook(name)) for name, module in layers]
+    layers = [module for module in detector.modules() if isinstance(module, nn.Linear)]
+    handles = [layer.register_forward_hook(note) for layer in layers]
     try:
         yield calls
     finally:
@@ -108,56 +125,73 @@ def _linear_calls(detector: nn.Module) -> Iterator[list[tuple[str, nn.Linear, Te
             handle.remove()
 
 
-def _covers(calls: list[tuple[str, nn.Linear, Tensor, Tensor]], weights: Iterable[str]) -> bool:
-    """Whether the calls account for every weight: each layer once, on (batch, d)."""
-    names = [f"{name}.{part}" for name, layer, *_ in calls for part, _ in layer.named_parameters()]
-    flat = all(given.ndim == 2 for _, _, given, _ in calls)
-    return flat and len(names) == len(set(names)) and set(weights) <= set(names)
+def _covers(calls: list[Call], weights: Iterable[nn.Parameter], clips: int) -> bool:
+    """Whether every weight is in one call and no other, and a row of it is a clip."""
+    used = [id(p) for layer, *_ in calls for p in layer.parameters()]
+    rows = all(given.ndim == 2 and len(given) == clips for _, given, _ in calls)
+    return rows and len(used) == len(set(used)) and {id(p) for p in weights} <= set(used)
 
 
 def _add_layers(
-    total: Importance, calls: list[tuple[str, nn.Linear, Tensor, Tensor]], terms: Terms, power: int
+    total: Importance,
+    weights: dict[str, nn.Parameter],
+    calls: list[Call],
+    terms: list[tuple[Tensor, Tensor]],
+    power: int,
 ) -> None:
+    names = {id(p): name for name, p in weights.items()}
     outputs = [output for *_, output in calls]
-    for scalar, share in terms:
-        slopes = torch.autograd.grad(scalar.sum(), outputs, retain_graph=True, allow_unused=True)
-        for (name, _, given, _), slope in zip(calls, slopes, strict=True):
+    for value, share in terms:
+        slopes = torch.autograd.grad(value.sum(), outputs, retain_graph=True, allow_unused=True)
+        for (layer, given, _), slope in zip(calls, slopes, strict=True):
             if slope is None:
                 continue
             size = slope.abs().pow(power) * share[:, None]
-            if f"{name}.weight" in total:
-                total[f"{name}.weight"] += size.T @ given.detach().abs().pow(power)
-            if f"{name}.bias" in total:
-                total[f"{name}.bias"] += size.sum(0)
+            if id(layer.weight) in names:
+                total[names[id(layer.weight)]] += size.T @ given.abs().pow(power)
+            if id(layer.bias) in names:
+                total[names[id(layer.bias)]] += size.sum(0)
 
 
 def _add_clips(
-    total: Importance,
-    learning: Learning,
-    batch: Batch,
-    terms: Callable[[Output, Batch], Terms],
-    power: int,
+    total: Importance, detector: Detector, batch: Batch, scalar: Scalar, aims: Aims, power: int
 ) -> None:
-    weights = [dict(learning.detector.named_parameters())[name] for name in total]
-    for i in range(len(batch)):
-        one = Batch(batch.wave[i : i + 1], batch.length[i : i + 1], batch.label[i : i + 1], ("",))
-        for scalar, share in terms(learning.detector(one.wave, one.length), one):
-            slopes = torch.autograd.grad(scalar.sum(), weights, retain_graph=True, allow_unused=True)
-            for name, slope in zip(total, slopes, strict=True):
-                if slope is not None:
-                    total[name] += share * slope.abs().pow(power)
+    weights = {n: p.detach() for n, p in _trainable(detector).items()}
+    room = max(1, _AT_ONCE // sum(p.numel() for p in weights.values()))
+
+    def of_clip(weights: Importance, wave: Tensor, length: Tensor, label: Tensor) -> Tensor:
+        logits = functional_call(detector, weights, (wave[None], length[None])).logits
+        return scalar(logits, label[None])[0]
+
+    for length in batch.length.unique():
+        for rows in (batch.length == length).nonzero()[:, 0].split(room):
+            for label, share in aims:
+                slopes = _slopes(grad(of_clip), weights, batch.wave[rows], length, label[rows])
+                for name, slope in slopes.items():
+                    total[name] += torch.tensordot(share[rows], slope.abs().pow(power), 1)
+
+
+def _slopes(
+    slope: Callable[..., Importance], weights: Importance, wave: Tensor, length: Tensor, label: Tensor
+) -> Importance:
+    """Of each of some clips of one length: name -> (clips, ...)."""
+    try:
+        return vmap(slope, in_dims=(None, 0, None, 0))(weights, wave, length, label)
+    except RuntimeError:  # the network does something that can't be vectorised
+        each = [slope(weights, *clip) for clip in zip(wave, [length] * len(wave), label, strict=True)]
+        return {name: torch.stack([one[name] for one in each]) for name in weights}
 
 
 def _batch_squares(learning: Learning) -> Importance:
-    detector = learning.detector
-    weights = {n: p for n, p in detector.named_parameters() if p.requires_grad}
-    total = {n: torch.zeros_like(p) for n, p in weights.items()}
+    detector, weights, batches = learning.detector, _trainable(learning.detector), 0
+    total = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in weights.items()}
     with quiet(detector), torch.enable_grad():
         for batch in learning.data():
-            here = batch.to(detector.device)
-            loss = nn.functional.cross_entropy(detector(here.wave, here.length).logits, here.label)
+            logits = detector(batch.wave, batch.length).logits
+            loss = _log_likelihood(logits, batch.label).mean()
             slopes = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
             for name, slope in zip(weights, slopes, strict=True):
                 if slope is not None:
                     total[name] += slope.square()
-    return {name: value / learning.batches for name, value in total.items()}
+            batches += 1
+    return {name: (value / batches).to(weights[name]) for name, value in total.items()}

@@ -1,4 +1,4 @@
-"""Training from scratch on all data so far, at every task: the upper reference."""
+"""Training on all data so far at every task: the upper references."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from earwitness.strategies.base import Learning, Storage, Strategy
 from earwitness.streams import Task
 from earwitness.trials import Manifest, join_manifests
 
-__all__ = ["Joint"]
+__all__ = ["Cumulative", "Joint"]
 
 
 class Joint(Strategy):
@@ -23,6 +23,8 @@ class Joint(Strategy):
     Args:
         restart: start from the initial weights; without it, go on from the last task's.
     """
+
+    keeps = "every clip, and the initial weights"
 
     def __init__(self, *, restart: bool = True):
         self.restart = restart
@@ -36,10 +38,12 @@ class Joint(Strategy):
 
     def begin_task(self, learning: Learning, task: Task) -> None:
         """Remember the initial weights; put them back at every later task."""
+        if not self.restart:
+            return
         if not self._first:
             state = learning.detector.state_dict()
             self._first = {name: value.detach().clone() for name, value in state.items()}
-        elif self.restart:
+        else:
             with torch.no_grad():
                 learning.detector.load_state_dict(self._first)
 
@@ -56,3 +60,18 @@ class Joint(Strategy):
         """All clips, as audio; bytes are the initial weights only (the audio lies in the corpus)."""
         weights = sum(v.numel() * v.element_size() for v in self._first.values())
         return Storage(bytes=weights, clips=self._clips, keeps_audio=True)
+
+
+class Cumulative(Joint):
+    """``Joint(restart=False)``: on all clips so far, going on from the last task's weights.
+
+    The upper reference for methods that go on, as all here do: it differs from them only in the data.
+
+    >>> Cumulative().restart
+    False
+    """
+
+    keeps = "every clip"
+
+    def __init__(self) -> None:
+        super().__init__(restart=False)

@@ -47,7 +47,7 @@ class LwF(Strategy):
 
     def penalty(self, learning: Learning, batch: Batch, output: Output) -> Tensor | None:
         """The old outputs' pull on the new ones."""
-        if not self.teacher or not self.strength:
+        if not self.teacher:
             return None
         return self.strength * self.distance(output, self.teacher.output(batch))
 
@@ -59,7 +59,8 @@ class LwF(Strategy):
 
     def end_task(self, learning: Learning, task: Task) -> None:
         """The model of now is the next task's teacher."""
-        self.teacher.take(learning.detector)
+        if self.strength:
+            self.teacher.take(learning.detector)
 
     def state(self) -> dict[str, Any]:
         """The teacher."""

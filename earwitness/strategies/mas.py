@@ -27,7 +27,7 @@ class MAS(Anchored):
     """
 
     source = "Aljundi et al., ECCV 2018"
-    keeps = "importance of each weight, and where it pulls"
+    keeps = "importance of each weight, and where it is held"
     factor = 2.0
 
     def __init__(

@@ -5,10 +5,8 @@
 model's softened output is held to the old model's.
 """
 
-import copy
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from earwitness.backends.base import Output
@@ -19,6 +17,7 @@ from earwitness.strategies.base import Learning, Storage
 from earwitness.strategies.grouping import Grouping
 from earwitness.strategies.projected import ProjectedStrategy
 from earwitness.strategies.projection import rawm_beta, rawm_regulariser
+from earwitness.strategies.teacher import Teacher
 from earwitness.streams import Task
 
 __all__ = ["RAWM"]
@@ -62,7 +61,7 @@ class RAWM(ProjectedStrategy):
         self.grouping = Grouping(compact)
         self.beta_smoothing, self.regulariser = beta_smoothing, regulariser
         self.eta, self.temperature = eta, temperature
-        self._teacher: Detector | None = None
+        self.teacher = Teacher()
 
     def begin_task(self, learning: Learning, task: Task) -> None:
         """As the base; the first time, learn what the classes are."""
@@ -76,10 +75,9 @@ class RAWM(ProjectedStrategy):
     def penalty(self, learning: Learning, batch: Batch, output: Output) -> Tensor | None:
         """The regulariser against the model as it was after the previous task."""
         eta = self.eta * self.strength
-        if self._teacher is None or self.regulariser == "off" or eta == 0:
+        if not self.teacher or self.regulariser == "off" or eta == 0:
             return None
-        with torch.no_grad():
-            old = self._teacher(batch.wave, batch.length).logits
+        old = self.teacher.output(batch).logits
         term = rawm_regulariser(output.logits, old, self.temperature)
         if self.regulariser == "convex":
             term = term - learning.criterion(output, batch)
@@ -98,29 +96,20 @@ class RAWM(ProjectedStrategy):
         """As the base; then freeze a copy of the model as the next task's teacher."""
         super().end_task(learning, task)
         self.grouping.settle()
-        self._freeze(learning.detector)
-
-    def _freeze(self, detector: Detector) -> None:
-        self._teacher = copy.deepcopy(detector).eval().requires_grad_(False)
+        self.teacher.take(learning.detector)
 
     def state(self) -> dict[str, Any]:
-        """The base's state, the grouping and the teacher's weights."""
-        teacher = self._teacher.state_dict() if self._teacher else None
-        weights = dict(teacher) if teacher else None
-        return {**super().state(), "grouping": self.grouping.state(), "teacher": weights}
+        """The base's state, the grouping and the teacher."""
+        own = {"grouping": self.grouping.state(), "teacher": self.teacher.state()}
+        return {**super().state(), **own}
 
     def load(self, state: dict[str, Any], detector: Detector) -> None:
         """Take up a saved state."""
         super().load(state, detector)
         self.grouping.bind(detector.classes)
         self.grouping.load(state["grouping"])
-        if state["teacher"] is not None:
-            self._freeze(detector)
-            assert self._teacher is not None
-            self._teacher.load_state_dict(state["teacher"])
+        self.teacher.load(state["teacher"], detector)
 
     def storage(self) -> Storage:
         """The projectors and one more copy of the weights."""
-        teacher = self._teacher.state_dict().values() if self._teacher else ()
-        weights = sum(v.numel() * v.element_size() for v in teacher)
-        return Storage(bytes=super().storage().bytes + weights)
+        return Storage(bytes=super().storage().bytes + self.teacher.bytes)

@@ -15,7 +15,7 @@ from earwitness.batches import Batch
 from earwitness.detector import Detector
 from earwitness.errors import SettingsError
 from earwitness.strategies.anchor import Anchored, weights_of
-from earwitness.strategies.base import Learning, Storage
+from earwitness.strategies.base import Learning
 from earwitness.streams import Task
 
 __all__ = ["SI"]
@@ -24,9 +24,9 @@ __all__ = ["SI"]
 class SI(Anchored):
     """Importance from the path, at no extra pass over the data.
 
-    The gradient is that of the loss before any penalty, and the change is the optimiser's step; what
-    the penalty itself moves in the implicit form is no progress on the task and doesn't count. All
-    tasks pull to the latest weights, as in the paper.
+    The gradient is that of the task's loss before any penalty; the change is the whole step, whatever
+    made it, so that the w_i add up to what the loss fell. Both are the paper's. All tasks pull to the
+    latest weights, as there.
 
     Args:
         strength: c, without a factor 1/2. ``form``: see ``Anchored``.
@@ -37,7 +37,7 @@ class SI(Anchored):
     """
 
     source = "Zenke et al., ICML 2017"
-    keeps = "importance of each weight, and where it pulls"
+    keeps = "importance of each weight, and where it is held"
     factor = 2.0
 
     def __init__(
@@ -53,7 +53,7 @@ class SI(Anchored):
         self.damping = damping
         self._start: dict[str, Tensor] = {}
         self._path: dict[str, Tensor] = {}
-        self._before: dict[str, tuple[Tensor, Tensor]] = {}  # weight and gradient of the step
+        self._step: dict[str, tuple[Tensor, Tensor]] = {}  # weight before it, gradient of the loss
 
     def begin_task(self, learning: Learning, task: Task) -> None:
         """Remember where the path starts."""
@@ -61,9 +61,9 @@ class SI(Anchored):
         self._path = {name: torch.zeros_like(value) for name, value in self._start.items()}
 
     def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
-        """Note weight and gradient before anything is added to it."""
+        """Note weights, and gradients before anything is added to them."""
         if self.strength:
-            self._before = {
+            self._step = {
                 n: (p.detach().clone(), p.grad.clone())
                 for n, p in learning.detector.named_parameters()
                 if p.grad is not None
@@ -74,11 +74,10 @@ class SI(Anchored):
     def after_step(self, learning: Learning) -> None:
         """Add the step to the path."""
         for name, parameter in learning.detector.named_parameters():
-            if name in self._before:
-                weight, gradient = self._before[name]
-                self._path[name] -= gradient * (parameter - weight)
-        self._before = {}
-        super().after_step(learning)
+            if name in self._step:
+                weight, gradient = self._step[name]
+                self._path[name].addcmul_(gradient, parameter - weight, value=-1)
+        self._step = {}
 
     def end_task(self, learning: Learning, task: Task) -> None:
         """Turn the path into importance."""
@@ -90,7 +89,7 @@ class SI(Anchored):
             for name, path in self._path.items()
         }
         self.hold(learning.detector, new, move=True)
-        self._path = {}
+        self._start, self._path = {}, {}
 
     def state(self) -> dict[str, Any]:
         """The base's state, and the path so far."""
@@ -101,7 +100,3 @@ class SI(Anchored):
         super().load(state, detector)
         self._start = {n: v.to(detector.device) for n, v in state["start"].items()}
         self._path = {n: v.to(detector.device) for n, v in state["path"].items()}
-
-    def storage(self) -> Storage:
-        """Between tasks only what the base keeps: the path belongs to a task."""
-        return super().storage()

@@ -16,6 +16,8 @@ __all__ = ["Teacher", "distillation"]
 class Teacher:
     """Nobody until ``take``. In evaluation mode for good: no dropout, statistics that don't move.
 
+    It answers by its logits, and names the classes that the detector knew when it was taken.
+
     >>> bool(Teacher())
     False
     """
@@ -40,6 +42,7 @@ class Teacher:
     def take(self, detector: Detector) -> None:
         """Copy the detector as it is now."""
         self._model = copy.deepcopy(detector).eval().requires_grad_(False)
+        self._model.set_rule(None)  # never asked, and some hold many clips
 
     @torch.no_grad()
     def output(self, batch: Batch) -> Output:

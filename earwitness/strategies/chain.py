@@ -1,0 +1,150 @@
+"""Several strategies at once, for instance a memory and a projection."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from earwitness.backends.base import Output
+from earwitness.batches import Batch
+from earwitness.detector import Detector
+from earwitness.errors import SettingsError
+from earwitness.rules.base import Rule
+from earwitness.strategies import STRATEGIES
+from earwitness.strategies.base import Learning, Storage, Strategy
+from earwitness.streams import Task
+from earwitness.trials import Manifest
+
+__all__ = ["Chain"]
+
+_ALONE = ("choose_data", "objective", "rule")  # verbs whose answers can't be put together
+
+
+class Chain(Strategy):
+    """The parts' verbs, one part after the other.
+
+    Batches are extended and gradients edited in the order of the parts, each seeing what the one
+    before made of them; penalties are added. Only one part may choose the data, only one may have an
+    objective of its own, and only one a decision rule. A chain of one part is that part, to the bit.
+
+    The order matters: what puts weights back (``joint``) first; then memories; then penalties, whose
+    gradients later parts may turn; projections last, as whatever is added after a projection is not
+    projected. Every part sees the batch as all of them extended it, replayed clips included: of two
+    parts that fill memories from batches, each would store what the other replays.
+
+    Args:
+        parts: ``name`` and settings of each strategy.
+
+    >>> chain = Chain(parts=({"name": "replay", "budget": 50}, {"name": "owm"}))
+    >>> [type(part).__name__ for part in chain.strategies]
+    ['Replay', 'OWM']
+
+    Raises:
+        SettingsError: no part, a part without a name or with unknown settings, or two parts that each
+            choose the data, the objective or the rule.
+    """
+
+    keeps = "what its parts keep"
+
+    def __init__(
+        self,
+        *,
+        parts: tuple[dict[str, Any], ...] = ({"name": "replay", "budget": 200}, {"name": "rwm"}),
+    ):
+        self.strategies: list[Strategy] = []
+        for part in parts:
+            built = _build(part)
+            self.strategies += built.strategies if isinstance(built, Chain) else [built]
+        if not self.strategies:
+            raise SettingsError("a chain needs at least one part, as {name = ..., settings}.")
+        self._sole = {verb: self._only(verb) for verb in _ALONE}
+
+    def _only(self, verb: str) -> Strategy:
+        """The one part that changes the verb, or any if none does."""
+        base = getattr(Strategy, verb)
+        mine = [part for part in self.strategies if getattr(type(part), verb) is not base]
+        if len(mine) > 1:
+            names = " and ".join(type(part).__name__ for part in mine)
+            raise SettingsError(
+                f"chain: {names} each have a {verb} of their own, and only one can be followed; "
+                "keep one of them."
+            )
+        return (mine or self.strategies)[0]
+
+    def choose_data(self, seen: Sequence[Task]) -> Manifest | None:
+        """As the one part that chooses; by default the current task's clips."""
+        return self._sole["choose_data"].choose_data(seen)
+
+    def begin_task(self, learning: Learning, task: Task) -> None:
+        """Every part's."""
+        for part in self.strategies:
+            part.begin_task(learning, task)
+
+    def extend_batch(self, learning: Learning, batch: Batch) -> Batch:
+        """Each part extends what the one before gave."""
+        for part in self.strategies:
+            batch = part.extend_batch(learning, batch)
+        return batch
+
+    def objective(self, learning: Learning, batch: Batch, output: Output) -> Tensor:
+        """As the one part that has its own; by default the criterion."""
+        return self._sole["objective"].objective(learning, batch, output)
+
+    def penalty(self, learning: Learning, batch: Batch, output: Output) -> Tensor | None:
+        """The sum of the parts'."""
+        found = [part.penalty(learning, batch, output) for part in self.strategies]
+        given = [penalty for penalty in found if penalty is not None]
+        return sum(given[1:], given[0]) if given else None
+
+    def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
+        """Each part edits what the one before left."""
+        for part in self.strategies:
+            part.edit_gradients(learning, batch, output)
+
+    def after_step(self, learning: Learning) -> None:
+        """Every part's."""
+        for part in self.strategies:
+            part.after_step(learning)
+
+    def end_task(self, learning: Learning, task: Task) -> None:
+        """Every part's."""
+        for part in self.strategies:
+            part.end_task(learning, task)
+
+    def rule(self) -> Rule | None:
+        """As the one part that has one."""
+        return self._sole["rule"].rule()
+
+    def check_optimiser(self, optimiser: str, weight_decay: float) -> None:
+        """Every part's warnings."""
+        for part in self.strategies:
+            part.check_optimiser(optimiser, weight_decay)
+
+    def state(self) -> dict[str, Any]:
+        """The parts' states in their order."""
+        return {"parts": [part.state() for part in self.strategies]}
+
+    def load(self, state: dict[str, Any], detector: Detector) -> None:
+        """Take up the parts' states."""
+        for part, saved in zip(self.strategies, state["parts"], strict=True):
+            part.load(saved, detector)
+
+    def storage(self) -> Storage:
+        """What all parts keep together."""
+        kept = [part.storage() for part in self.strategies]
+        return Storage(
+            bytes=sum(k.bytes for k in kept),
+            clips=sum(k.clips for k in kept),
+            keeps_audio=any(k.keeps_audio for k in kept),
+        )
+
+    def action(self) -> list[dict[str, Any]]:
+        """The parts' records, one after the other."""
+        return [record for part in self.strategies for record in part.action()]
+
+
+def _build(part: dict[str, Any]) -> Strategy:
+    if "name" not in part:
+        raise SettingsError(f"chain: each part needs the name of a strategy; found only {part}.")
+    built: Strategy = STRATEGIES.build(**part)
+    return built
