@@ -208,7 +208,7 @@ def _learn(
         if look:
             with torch.no_grad():
                 done.detector.eval()(torch.randn(2, _width(detector)))
-    return {n: v.clone() for n, v in detector.state_dict().items()}
+    return {n: v.clone() for n, v in detector.whole_state().items()}
 
 
 def _width(detector: Detector) -> int:

@@ -152,7 +152,7 @@ class Detector(nn.Module):
         import hashlib
 
         total = hashlib.sha256()
-        for name, value in (self.state_dict() | self._rule_state()).items():
+        for name, value in self.whole_state().items():
             total.update(name.encode())
             total.update(value.detach().cpu().contiguous().numpy().tobytes())
         if self.known != self.classes:
@@ -195,8 +195,10 @@ class Detector(nn.Module):
         self.known = tuple(names)
         self._unknown = torch.tensor([c not in self.known for c in self.classes])
 
-    def _rule_state(self) -> dict[str, Tensor]:
-        return {f"rule.{n}": v for n, v in self.rule.state_dict().items()} if self.rule else {}
+    def whole_state(self) -> dict[str, Tensor]:
+        """``state_dict`` and, as ``rule.<name>``, what its rule knows: all that a score depends on."""
+        rule = self.rule.state_dict() if self.rule else {}
+        return self.state_dict() | {f"rule.{name}": value for name, value in rule.items()}
 
     def score(self, recording: str | Path | Any, *, windows: Windows | None = None) -> ClipScore:
         """Score a whole recording (a path, or a mono wave at 16 kHz) in overlapping windows.
@@ -234,7 +236,7 @@ class Detector(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Write ``weights.safetensors`` and ``card.json`` into a folder, each atomically."""
         folder = Path(folder)
-        state = self.state_dict() | self._rule_state()
+        state = self.whole_state()
         weights = {n: v.detach().cpu().contiguous() for n, v in state.items()}
         path = folder / "weights.safetensors"
         write_atomically(path, lambda temporary: save_file(weights, temporary))
@@ -322,6 +324,7 @@ def _read_card(folder: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: not JSON ({error}).") from None
     if not isinstance(card, dict) or card.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not the card of an earwitness detector.")
+    card = {"known": card.get("classes"), "rule": None, **card}  # version 0.1.0 had neither
     missing = [key for key in (*_CARD_KEYS, "windows") if key not in card]
     if not missing and not isinstance(card["weights_sha256"], str):
         missing = ["weights_sha256"]

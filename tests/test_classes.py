@@ -1,5 +1,7 @@
 """Other classes than bonafide and spoof: manifests, streams, detectors, score files, runs."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -103,6 +105,14 @@ def test_a_detector_comes_back_with_its_classes(tmp_path):
     (tmp_path / "card.json").write_text(card)
     with pytest.raises(CheckpointError, match="don't make a detector"):
         Detector.load(tmp_path)
+
+
+def test_a_card_of_the_first_version_is_read(tmp_path):
+    make().save(tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    del card["known"], card["rule"]
+    (tmp_path / "card.json").write_text(json.dumps(card))
+    assert Detector.load(tmp_path).known == CLASSES
 
 
 def test_scores_have_one_number_a_class_and_come_back_with_all_bits(stream, tmp_path):

@@ -167,7 +167,7 @@ def head_of(detector) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("body", ["frozen", "learns"])
-def test_cwr_star_is_algorithm_two_written_out_class_by_class(body, animals):
+def test_cwr_star_is_the_published_rule_written_out_class_by_class(body, animals):
     heads: list[dict] = []
     strategy = watched(CWRStar, heads)(body=body)
     done = [head_of(d.detector) for d in learn(make(ANIMALS), strategy, animals, training=TRAINING)]

@@ -16,6 +16,7 @@ pytest.importorskip("yaml")
 from earwitness.errors import ProtocolError, SettingsError
 from earwitness.legacy.config import read
 from earwitness.legacy.logs import read_record, summarise
+from earwitness.legacy.methods import NAMES, choose
 from earwitness.legacy.metrics import metrics
 from earwitness.legacy.parse import parse
 
@@ -633,26 +634,55 @@ def their_eer(real: np.ndarray, fake: np.ndarray) -> float:
     return min(one_sign(real, fake), one_sign(-real, -fake))
 
 
-def test_training_metrics_are_those_of_the_last_epoch(tmp_path):
+def noted(book, *numbers: int, told: bool = True) -> None:
+    """Steps of two epochs of three steps each, of task 0; loss 10 n, n of 2 + n clips right."""
+    for n in numbers:
+        record = {"position": 0, "epoch": n // 3, "step": n, "steps": 6, "loss": 10.0 * n, "x": 1}
+        book.note(record, {"right": n, "clips": 2 + n} if told else {})
+
+
+def test_epochs_are_summed_up_as_by_hand(tmp_path):
+    from earwitness.legacy.epochs import EpochBook
     from earwitness.legacy.outputs import train_metrics
 
-    steps = [
-        {"epoch": 0, "loss": 9.0, "right": 0, "clips": 4},
-        {"epoch": 1, "loss": 1.0, "right": 3, "clips": 4},
-        {"epoch": 1, "loss": 4.0, "right": 1, "clips": 2},
-    ]
-    told = train_metrics(steps, 7)
+    book = EpochBook(tmp_path, "RWM", epochs=2)
+    noted(book, 0, 1, 2, 3, 4)
+    assert [epoch["epoch"] for epoch in book.of_task(0)] == [0]
+    noted(book, 5)
+    told = train_metrics(book.of_task(0)[-1], 7)
     where = "train_phase/train_stream/Task007"
-    assert told[f"Loss_Epoch/{where}"] == pytest.approx((4 * 1 + 2 * 4) / 6)
-    assert told[f"Loss_MB/{where}"] == 4.0
-    assert told[f"Top1_Acc_Epoch/{where}"] == pytest.approx(4 / 6)
-    assert told[f"Top1_Acc_MB/{where}"] == 0.5
-    own_loss = [{k: v for k, v in step.items() if k in ("epoch", "loss")} for step in steps]
-    assert set(train_metrics(own_loss, 7)) == {f"Loss_Epoch/{where}", f"Loss_MB/{where}"}
+    clips = np.array([5, 6, 7])
+    assert told[f"Loss_Epoch/{where}"] == pytest.approx(clips @ [30, 40, 50] / 18)
+    assert told[f"Loss_MB/{where}"] == 50.0
+    assert told[f"Top1_Acc_Epoch/{where}"] == pytest.approx((3 + 4 + 5) / 18)
+    assert told[f"Top1_Acc_MB/{where}"] == pytest.approx(5 / 7)
+    own_loss = EpochBook(tmp_path, "CoPE", epochs=2)
+    noted(own_loss, 0, 1, 2, told=False)
+    told = train_metrics(own_loss.of_task(0)[-1], 7)
+    assert told == {f"Loss_Epoch/{where}": 10.0, f"Loss_MB/{where}": 20.0}
+
+
+@pytest.mark.parametrize("killed_after", range(6))
+@pytest.mark.parametrize("back_to", range(6))
+def test_steps_done_again_after_a_kill_change_no_epoch(tmp_path, killed_after, back_to):
+    from earwitness.legacy.epochs import EpochBook
+
+    if back_to > killed_after + 1:
+        pytest.skip("a checkpoint is not ahead of its run")
+    whole = EpochBook(tmp_path, "whole", epochs=2)
+    noted(whole, *range(6))
+    noted(EpochBook(tmp_path, "parts", epochs=2), *range(killed_after + 1))
+    with open(tmp_path / "parts.steps.jsonl", "a") as file:
+        file.write('{"position": 0, "ep')  # cut off by the kill
+    noted(EpochBook(tmp_path, "parts", epochs=2), *range(back_to, 6))
+    for kind in ("epochs", "steps"):
+        one, other = ((tmp_path / f"{n}.{kind}.jsonl").read_text() for n in ("whole", "parts"))
+        assert one == other or kind == "steps"
+    assert EpochBook(tmp_path, "parts", epochs=2).of_task(0) == whole.of_task(0)
 
 
 def test_a_stopped_run_ends_with_the_same_files(evda, monkeypatch):
-    from earwitness.legacy import run as module
+    from earwitness.legacy import epochs as module
 
     whole, _ = quiet_run(evda, ["method=RWM Naive"], out="whole")
     for stop in (5, 9, 14):
@@ -716,8 +746,11 @@ def test_joint_training_is_one_task_of_everything(evda):
     told = json.loads((folder / "metric" / "test_metric_JointTraining.json").read_text())
     assert list(told) == ["0"]
     assert (folder / "model" / "model_JointTraining_offline_time0" / "card.json").is_file()
-    steps = (folder / "checkpoint" / "JointTraining.steps.jsonl").read_text().splitlines()
-    assert len(steps) == (4 * 2 // 3) * (48 // 16)  # nepoch * timestamp // 3 passes over 48 clips
+    passes, steps = (
+        (folder / "checkpoint" / f"JointTraining.{kind}.jsonl").read_text().splitlines()
+        for kind in ("epochs", "steps")
+    )
+    assert (len(passes), len(steps)) == (4 * 2 // 3, 48 // 16)  # nepoch * timestamp // 3 passes
     assert "JointTraining_r_32.txt" in {p.name for p in Path("result/run/eer").iterdir()}
 
 
@@ -726,8 +759,6 @@ def test_a_clear_file_runs_with_the_compact_classes_of_its_repository(clear):
     for name, compact in (("RAWM", "clear10-rawm"), ("RWM", "clear10-rwm")):
         told = json.loads((folder / "metric" / f"test_metric_{name}.json").read_text())
         assert len(told["1"]["ConfusionMatrix_Stream/eval_phase/test_stream"]) == 11
-        from earwitness.legacy.methods import choose
-
         assert choose(name, read(clear)).settings["compact"] == compact
     naive, rwm = (
         (folder / "model" / f"model_{m}_offline_time01" / "weights.safetensors").read_bytes()
@@ -836,6 +867,170 @@ def test_an_unknown_method_is_an_error_before_anything_is_written(evda):
     with pytest.raises(SettingsError, match="'Naif'; did you mean 'Naive'"):
         quiet_run(evda, ["method=Naive Naif"])
     assert not Path("run").exists()
+
+
+# Method strings.
+
+PER_TASK = {"clear": int(11 * 300 * 0.7), "evda": int(2 * 1000 * 0.3)}  # 2310 and 600 clips
+EWC_THEIRS = {"strength": 0.8, "form": "explicit", "fisher": "batch", "gamma": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("dialect", "name", "strategy", "settings"),
+    [
+        ("clear", "CWRStar", "cwr_star", {}),
+        ("evda", "ELMA", "elma", {"rank": 32}),
+        ("clear", "Replay", "replay", {"budget": 2310, "balance": "task"}),
+        ("clear", "Replay_100", "replay", {"budget": 100, "balance": "task"}),
+        ("evda", "Replay", "replay", {"budget": 600, "balance": "task"}),
+        ("evda", "Replay_2", "replay", {"budget": 1200, "balance": "task"}),
+        ("clear", "JointTraining", "naive", {}),
+        ("clear", "GDumb", "gdumb", {"budget": 2310, "balance": "class-task"}),
+        ("clear", "GDumbFinetune_50", "gdumb_finetune", {"budget": 50, "balance": "class-task"}),
+        (
+            *("clear", "BiasReservoir_Fixed_reset_0.2", "reservoir"),
+            {"budget": 2310, "bias": "fixed", "alpha": 0.2, "restart": True},
+        ),
+        (
+            *("clear", "BiasReservoir_Dynamic_1.0", "reservoir"),
+            {"budget": 2310, "bias": "dynamic", "alpha": 1.0, "restart": False},
+        ),
+        (
+            *("clear", "BiasReservoir_Dynamic_1", "reservoir"),
+            {"budget": 2310, "bias": "dynamic", "alpha": 1.0, "restart": False},
+        ),
+        ("clear", "Reservoir", "reservoir", {"budget": 2310}),
+        ("clear", "Cumulative", "cumulative", {}),
+        ("clear", "Cumulative_reset", "joint", {}),
+        ("clear", "LwF", "lwf_rising", {"tasks": 10}),
+        ("clear", "OWM", "owm", {}),
+        ("evda", "OWM", "owm", {"project": "update"}),
+        ("clear", "RAWM", "rawm", {"compact": "clear10-rawm"}),
+        ("clear", "RWM", "rwm", {"compact": "clear10-rwm"}),
+        ("evda", "RWM", "rwm", {"compact": "genuine-fake", "project": "update"}),
+        ("clear", "GEM", "gem", {"per_task": 2310, "margin": 0.5}),
+        ("clear", "AGEMFixed", "agem", {"per_task": 231, "sample": 2310}),
+        ("clear", "AGEM_64", "agem", {"per_task": 64, "sample": 64}),
+        ("clear", "EWC", "ewc_online", EWC_THEIRS),
+        ("clear", "Naive", "naive", {}),
+        ("clear", "SynapticIntelligence", "si", {"strength": 0.1}),
+        ("evda", "CoPE", "cope", {"budget": 600}),
+        ("evda", "ICaRL", "icarl", {"budget": 600}),
+        ("evda", "StreamingLDA", "slda", {}),
+    ],
+)
+def test_what_a_method_string_means(tmp_path, dialect, name, strategy, settings):
+    config = read(saved(tmp_path, {"clear": CLEAR, "evda": EVDA}[dialect]))
+    method = choose(name, config)
+    assert (method.strategy, dict(method.settings)) == (strategy, settings)
+    assert method.joint == (name == "JointTraining")
+    method.build()  # the strategies take these settings
+
+
+def test_every_name_builds_and_the_memory_is_bounded(tmp_path):
+    config = read(saved(tmp_path, EVDA), ["max_memory_size=40"])
+    for name in NAMES:
+        choose("BiasReservoir_Fixed_0.5" if name == "BiasReservoir" else name, config).build()
+    assert choose("Replay", config).settings["budget"] == 40 < PER_TASK["evda"]
+
+
+def test_a_file_of_other_classes_lets_the_data_say_what_is_compact(tmp_path):
+    text = CLEAR.replace(CLEAR10, "cat dog").replace("num_classes : 11", "num_classes : 2")
+    assert choose("RWM", read(saved(tmp_path, text))).settings["compact"] == "auto"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("BiasReservoir_Fixed", "lacks its alpha"),
+        ("EWC_0.4", "no method is called 'EWC_0.4'; did you mean 'EWC'?"),
+        ("../Replay", "part of a file's name"),
+    ],
+)
+def test_a_method_string_that_means_nothing_is_an_error(tmp_path, name, told):
+    with pytest.raises(SettingsError) as error:
+        choose(name, read(saved(tmp_path, CLEAR)))
+    assert told in str(error.value)
+
+
+def test_all_methods_of_the_published_files_have_a_meaning(tmp_path):
+    config = read(saved(tmp_path, CLEAR_IMAGES))
+    strategies = [choose(name, config).strategy for name in config.methods]
+    assert strategies == ["lwf_rising", "replay", "reservoir", "reservoir", "reservoir"]
+
+
+def test_lwf_rises_from_task_to_task(toy_stream, tmp_path):
+    """0 at the first task and 2 at the last, evenly; and the penalty's slope is that of theirs."""
+    import torch
+
+    from earwitness import contracts
+    from earwitness.detector import Detector
+    from earwitness.legacy.lwf import RisingLwF
+    from earwitness.strategies.teacher import distillation
+    from earwitness.training import Training
+
+    seen = {}
+
+    class Seen(RisingLwF):
+        def penalty(self, learning, batch, output):
+            seen[learning.position] = self.strength
+            return super().penalty(learning, batch, output)
+
+    training = Training(epochs=1, batch_size=16, seconds=0.4)
+    build = lambda: Detector.build("logmel", {"name": "linear", "pooling": "statistics"})  # noqa: E731
+    contracts.check_strategy(lambda: Seen(tasks=3), build, toy_stream, tmp_path, training)
+    assert seen == {0: 0.0, 1: 1.0}
+    rng = torch.Generator().manual_seed(0)
+    new = torch.randn(4, 3, generator=rng, dtype=torch.float64, requires_grad=True)
+    old = torch.randn(4, 3, generator=rng, dtype=torch.float64)
+    theirs = torch.nn.functional.kl_div(new.log_softmax(1), old.softmax(1), reduction="batchmean")
+    ours = distillation(new, old, 1.0)
+    slopes = [torch.autograd.grad(loss, new)[0] for loss in (theirs, ours)]
+    assert torch.allclose(*slopes, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_every_method_runs(evda):
+    names = [n if n != "BiasReservoir" else "BiasReservoir_Fixed_reset_0.2" for n in NAMES]
+    folder, _ = quiet_run(evda, [f"method={' '.join(names)}", "nepoch=2"])
+    for name in names:
+        record = read_record(folder / "log" / f"log_{name}_offline.txt")
+        assert record.rows.shape == ((1, 2) if name == "JointTraining" else (2, 2))
+        assert record.rows.max() > 0.5
+    means = parse(folder, say=lambda line: None)
+    assert len(means) == len(NAMES)
+
+
+def test_images_are_learned_themselves(tmp_path, monkeypatch):
+    image = pytest.importorskip("PIL.Image")
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for bucket in (1, 2):
+        for channel, name in enumerate(("cat", "dog", "hen")):
+            folder = Path(f"CLEAR/labeled_images/{bucket}/{name}")
+            folder.mkdir(parents=True)
+            for number in range(4):
+                pixels = rng.integers(0, 90, size=(20, 30, 3)).astype(np.uint8)
+                pixels[..., channel] += 150
+                image.fromarray(pixels).save(folder / f"{number}.png")
+    small = CLEAR_IMAGES
+    for old, new in (
+        (CLEAR10, "cat dog hen"),
+        ("timestamp : 10", "timestamp : 2"),
+        ("num_classes : 11", "num_classes : 3"),
+        ("each_class : 300", "each_class : 4"),
+        ("nepoch : 70", "nepoch : 1"),
+        ("'resnet50'", "'resnet18'"),
+    ):
+        assert old in small
+        small = small.replace(old, new)
+    path = saved(tmp_path, small, "images.yaml")
+    folder, said = quiet_run(path, ["method=Naive", "split=run"])
+    told = json.loads((folder / "metric" / "test_metric_Naive.json").read_text())
+    assert np.sum(told["1"]["ConfusionMatrix_Stream/eval_phase/test_stream"]) == 2 * 3 * 2
+    assert any("image_train_pretrain: ignored" in line for line in said)
+    with pytest.raises(SettingsError, match="'resnet5'; did you mean 'resnet50'"):
+        quiet_run(path, ["method=Naive", "split=other", "image_train_model_arch=resnet5"])
 
 
 # The commands.

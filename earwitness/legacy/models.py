@@ -89,7 +89,9 @@ def _for_images(architecture: str) -> tuple[dict[str, Any], dict[str, Any]]:
             f"image_train_model_arch is {architecture!r}{nearest(architecture, BLOCKS)} "
             f"Choose from: {', '.join(BLOCKS)}."
         )
-    back_end = {"name": "resnet", "blocks": BLOCKS[architecture], "pooling": "mean"}
+    # Without running statistics, which a later task would overwrite.
+    blocks = BLOCKS[architecture]
+    back_end = {"name": "resnet", "blocks": blocks, "norm": "clip", "pooling": "mean"}
     return {"name": "pixels", "size": _SIDE, "channels": 3}, back_end
 
 

@@ -1,7 +1,7 @@
 """What their scripts write, written again: text log, metrics as JSON, EER table, args.txt.
 
-A log is a function of what was recorded of each step and of the test metrics, and is written anew
-after each task, so that a run which was stopped leaves the same files as one which was not.
+A log is a function of what was noted of each epoch and of the test metrics, and is written anew after
+each task, so that a run which was stopped leaves the same files as one which was not.
 """
 
 import json
@@ -9,8 +9,6 @@ import re
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,6 @@ __all__ = [
     "Tested",
     "read_eers",
     "read_metrics",
-    "read_steps",
     "test_metrics",
     "train_metrics",
     "write_args",
@@ -49,22 +46,14 @@ class Tested:
     eer: float | None = None
 
 
-def train_metrics(steps: Sequence[Mapping[str, Any]], task: int) -> Metrics:
-    """Of the last epoch among a task's steps.
-
-    A step has ``epoch`` and ``loss``; ``right`` and ``clips`` where accuracy could be seen, which it
-    can't of methods with a loss of their own.
-    """
-    of_epoch = [step for step in steps if step["epoch"] == steps[-1]["epoch"]]
-    last, where = of_epoch[-1], f"train_phase/train_stream/Task{task:03d}"
-    weights = [step.get("clips", 1) for step in of_epoch]
-    loss = float(np.average([step["loss"] for step in of_epoch], weights=weights))
-    told = {f"Loss_Epoch/{where}": loss, f"Loss_MB/{where}": last["loss"]}
-    if all("right" in step for step in of_epoch):
-        accuracy = sum(step["right"] for step in of_epoch) / sum(weights)
-        told[f"Top1_Acc_Epoch/{where}"] = accuracy
-        told[f"Top1_Acc_MB/{where}"] = last["right"] / last["clips"]
-        told[f"Top1_RunningAcc_Epoch/{where}"] = accuracy
+def train_metrics(epoch: Mapping[str, Any], task: int) -> Metrics:
+    """Of one epoch of a task as ``EpochBook`` has it."""
+    where = f"train_phase/train_stream/Task{task:03d}"
+    told = {f"Loss_Epoch/{where}": epoch["loss"], f"Loss_MB/{where}": epoch["last_loss"]}
+    if "accuracy" in epoch:
+        told[f"Top1_Acc_Epoch/{where}"] = epoch["accuracy"]
+        told[f"Top1_Acc_MB/{where}"] = epoch["last_accuracy"]
+        told[f"Top1_RunningAcc_Epoch/{where}"] = epoch["accuracy"]
     return told
 
 
@@ -108,38 +97,23 @@ def read_metrics(path: Path) -> dict[int, Metrics]:
     return {int(task): metrics for task, metrics in json.loads(read_text(path)).items()}
 
 
-def read_steps(path: Path) -> dict[int, list[dict[str, Any]]]:
-    """Task -> its recorded steps in order; of steps done twice around a kill, the later one."""
-    steps: dict[tuple[int, int], dict[str, Any]] = {}
-    for line in read_text(path).splitlines() if path.is_file() else ():
-        try:
-            step = json.loads(line)
-        except json.JSONDecodeError:  # cut off by a kill; the step is done and recorded again
-            continue
-        steps[step["position"], step["step"]] = step
-    tasks: dict[int, list[dict[str, Any]]] = {}
-    for position, number in sorted(steps):
-        tasks.setdefault(position, []).append(steps[position, number])
-    return tasks
-
-
 def write_log(
-    path: Path, steps: Mapping[int, list[dict[str, Any]]], tests: Mapping[int, Metrics]
+    path: Path, epochs: Mapping[int, list[dict[str, Any]]], tests: Mapping[int, Metrics]
 ) -> None:
     """The text log of all tasks so far, with the lines that their parsers look for."""
     lines: list[str] = []
     for task in sorted(tests):
-        lines += _training_lines(steps.get(task, []), task)
+        lines += _training_lines(epochs[task], task)
         lines += _testing_lines(tests[task])
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _training_lines(steps: list[dict[str, Any]], task: int) -> Iterator[str]:
+def _training_lines(epochs: list[dict[str, Any]], task: int) -> Iterator[str]:
     yield "-- >> Start of training phase << --"
     yield f"-- Starting training on experience {task} (Task {task}) from train stream --"
-    for epoch, of_epoch in groupby(steps, key=itemgetter("epoch")):
-        yield f"Epoch {epoch} ended."
-        yield from _values(train_metrics(list(of_epoch), task))
+    for epoch in epochs:
+        yield f"Epoch {epoch['epoch']} ended."
+        yield from _values(train_metrics(epoch, task))
     yield "-- >> End of training phase << --"
 
 

@@ -7,7 +7,6 @@ stopped.
 """
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,11 @@ from earwitness.backends.base import Output
 from earwitness.batches import Batch
 from earwitness.detector import Detector
 from earwitness.errors import RunError
-from earwitness.files import append_line, write_text
+from earwitness.files import write_text
 from earwitness.legacy import outputs
 from earwitness.legacy.config import Config, read
 from earwitness.legacy.data import TrainTest, joined, stream
+from earwitness.legacy.epochs import EpochBook
 from earwitness.legacy.methods import Method, choose
 from earwitness.legacy.models import detector_for, require_width, training_for
 from earwitness.legacy.outputs import Metrics, Tested
@@ -105,7 +105,8 @@ class _Job:
         self.trained = folder / "metric" / f"train_metric_{name}.json"
         self.tested = folder / "metric" / f"test_metric_{name}.json"
         self.checkpoint = folder / "checkpoint" / f"{name}.safetensors"
-        self.steps = folder / "checkpoint" / f"{name}.steps.jsonl"
+        self.training = training_for(config, joint=method.joint, device=device)
+        self.book = EpochBook(folder / "checkpoint", name, self.training.epochs)
         rank = config.lora_rank if config.dialect == "evda" else ""
         self.eers = folder.parent / "result" / config.split / "eer" / f"{name}_r_{rank}.txt"
 
@@ -116,8 +117,9 @@ class _Job:
 
     def learn(self) -> None:
         """Learn all tasks, or those that are left."""
-        if self.config.restart:
-            for path in (self.checkpoint, self.steps, self.trained, self.tested, self.eers):
+        if self.config.restart or not self.checkpoint.exists():
+            self.book.forget()
+            for path in (self.checkpoint, self.trained, self.tested, self.eers):
                 path.unlink(missing_ok=True)
         tasks = joined(self.tasks) if self.method.joint else self.tasks
         detector = detector_for(self.config, tasks.classes)
@@ -127,13 +129,14 @@ class _Job:
             detector,
             self.method.build(),
             tasks,
-            training=training_for(self.config, joint=self.method.joint, device=self.device),
+            training=self.training,
             criterion=tally,
             seed=self.config.random,
             checkpoint=self.checkpoint,
-            on_step=partial(self._note, tally),
+            on_step=lambda record: self.book.note(record, tally.take()),
         ):
             self._judge(done)
+        self._draw()
 
     def judge_saved(self) -> None:
         """``eval: True``: judge the detectors of an earlier run again."""
@@ -146,16 +149,15 @@ class _Job:
         for position in saved:
             self._add_row(Detector.load(self.model(position)).to(self.device), position, rows, eers)
         self._write(rows, eers)
-
-    def _note(self, tally: "_Tally", record: dict[str, Any]) -> None:
-        step = {key: record[key] for key in ("position", "epoch", "step", "loss")}
-        append_line(self.steps, {**step, **tally.take()})
+        self._draw()
 
     def _judge(self, done: Done) -> None:
         """Judge after a task; rows of earlier ones are those written, or made again."""
         done.detector.save(self.model(done.position))
-        rows, eers = outputs.read_metrics(self.tested), outputs.read_eers(self.eers)
-        for position in range(done.position):
+        earlier = range(done.position)
+        rows = {p: row for p, row in outputs.read_metrics(self.tested).items() if p in earlier}
+        eers = {p: row for p, row in outputs.read_eers(self.eers).items() if p in earlier}
+        for position in earlier:
             if position not in rows or (self.config.dialect == "evda" and position not in eers):
                 again = Detector.load(self.model(position)).to(self.device)
                 self._add_row(again, position, rows, eers)
@@ -171,18 +173,23 @@ class _Job:
         if self.config.dialect == "evda":
             eers[position] = [float(t.eer) for t in tested if t.eer is not None]
         accuracy = " ".join(f"{100 * t.accuracy:.2f}" for t in tested)
-        self.say(f"{self.method.name} after task {position + 1}: accuracy, %, {accuracy}")
+        learned = "all tasks" if self.method.joint else f"task {position + 1}"
+        self.say(f"{self.method.name} after {learned}: accuracy, %, {accuracy}")
 
     def _write(self, rows: dict[int, Metrics], eers: dict[int, list[float]]) -> None:
-        steps = outputs.read_steps(self.steps)
-        train = {task: outputs.train_metrics(steps[task], task) for task in rows if task in steps}
+        epochs = {task: self.book.of_task(task) for task in rows}
+        train = {t: outputs.train_metrics(epochs[t][-1], t) for t in rows if epochs[t]}
         outputs.write_metrics(self.trained, train)
         outputs.write_metrics(self.tested, {t: {**train.get(t, {}), **rows[t]} for t in rows})
-        outputs.write_log(self.log, steps, rows)
+        outputs.write_log(self.log, epochs, rows)
         if eers:
-            from earwitness.legacy.pictures import draw_eers
-
             outputs.write_eers(self.eers, eers)
+
+    def _draw(self) -> None:
+        from earwitness.legacy.pictures import draw_eers
+
+        eers = outputs.read_eers(self.eers)
+        if eers:
             draw_eers([eers[t] for t in sorted(eers)], self.eers.parent / self.method.name)
 
 

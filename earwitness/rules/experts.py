@@ -17,7 +17,7 @@ class Experts(Rule):
 
     p = sum_i w_i p_i over the experts' class probabilities, w_i = var_i / sum_j var_j, var_i the
     variance over classes of p_i for that clip; logits are log p. For two classes the weight of an
-    expert grows with (2 p - 1)^2. This is our reading of ensembling in "EVDA" (arXiv 2405.08596):
+    expert grows with (2 p - 1)^2. This is our reading of ELMA (Zhang et al., "EVDA", arXiv 2405.08596):
     its code takes the variance of an expert's scores over the whole test set, so that a clip's score
     depends on which clips are judged with it; here it never does.
 

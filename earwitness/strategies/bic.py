@@ -41,8 +41,9 @@ class BiC(Rehearsal):
 
     Where a task brings new classes, these have one alpha and one beta, as in the paper. Where it brings
     known classes from another domain there is nothing to set off against the others; our form then
-    calibrates all logits, with one alpha and a beta for each class. In the paper's code beta is held
-    to 0 by a ridge; here alpha is held to 1 as well, as it has no bound on clips without an error.
+    calibrates all logits, with one alpha and a beta for each class, and of such a task only the
+    memory's clips are distilled. In the authors' code a ridge holds beta to 0; here also alpha to 1,
+    as it has no bound on clips without an error.
 
     Args:
         budget: clips kept in all. ``share``: remembered clips for each clip of the batch.
@@ -96,6 +97,8 @@ class BiC(Rehearsal):
         if not self.teacher:
             return loss
         asked = self.distilled(batch.label, self._old)
+        if not asked.any():
+            return loss
         said = self._corrected(self.teacher.output(batch).logits)
         now, before = (logits[asked][:, self._old] for logits in (output.logits, said))
         distance = distillation(now, before, self.temperature)

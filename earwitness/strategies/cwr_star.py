@@ -2,7 +2,7 @@
 
 CWR: Lomonaco & Maltoni, "CORe50", CoRL 2017. CWR+, AR1: Maltoni & Lomonaco, "Continuous learning in
 single-incremental-task scenarios", Neural Networks 116 (2019). CWR*: Lomonaco, Maltoni, Pellegrini,
-"Rehearsal-free continual learning over small non-i.i.d. batches", CVPR workshops 2020, Algorithm 2.
+"Rehearsal-free continual learning over small non-i.i.d. batches", CVPR workshops 2020.
 """
 
 from typing import Any, Literal

@@ -130,6 +130,7 @@ class DERPlusPlus(DER):
 def squared_distance(now: Tensor, before: Tensor) -> Tensor:
     """Mean over the elements (clips, classes) of the logits that were known before.
 
+    >>> import torch
     >>> squared_distance(torch.tensor([[1.0, 5.0]]), torch.tensor([[3.0, UNKNOWN]]))
     tensor(4.)
     """

@@ -1,6 +1,7 @@
 """A low-rank expert a task, and all of them at judging.
 
-ELMA: "Evolving fake audio detection benchmark" (EVDA), arXiv 2405.08596, known to us by its code.
+ELMA: from the code of Zhang et al., "EVDA: evolving deepfake audio detection continual learning
+benchmark", 2024 (arXiv 2405.08596).
 Low-rank updates W + B A: Hu et al., "LoRA", ICLR 2022.
 """
 
@@ -50,7 +51,7 @@ class ELMA(Strategy):
     ('*',)
     """
 
-    source = "EVDA, arXiv 2405.08596"
+    source = "Zhang et al., EVDA, arXiv 2405.08596 (code)"
     keeps = "two thin matrices a layer for each task, or for each of a number of experts"
 
     def __init__(self, *, rank: int = 8, experts: int | None = None, layers: tuple[str, ...] = ("*",)):

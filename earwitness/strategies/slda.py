@@ -23,8 +23,9 @@ class SLDA(Frozen):
     """Trains on the first task; then the head is a linear discriminant that every task refines.
 
     With Lambda = ((1 - e) Sigma + e I)^-1 the logits are mu_k' Lambda z - mu_k' Lambda mu_k / 2,
-    written into the detector's head. Nothing depends on how tasks are cut or in which order they
-    come, save what the first task made of the body. Classes without a clip so far can't be named.
+    written into the detector's head. With the exact covariance nothing depends on how tasks are cut
+    or in which order they come, save what the first task made of the body. Classes without a clip so
+    far can't be named.
 
     Departs from the paper: means and covariance of the first task are streamed too (theirs come from a
     shrunk estimate), and see ``covariance``.
@@ -108,7 +109,7 @@ class StreamingLDA:
     def learn(self, rows: Tensor, labels: Tensor) -> None:
         """Rows (n, dim) and their classes, one after the other.
 
-        What each adds to the scatter is a share of one vector's square, so all are added as one product.
+        What each adds to the scatter is a share of one vector's square: all go in as one product.
         """
         gaps, shares = [], []
         for row, label in zip(rows.detach().cpu().double(), labels.tolist(), strict=True):
