@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from earwitness.errors import EarwitnessError, SettingsError
+from earwitness.legacy import legacy
 
 __all__ = ["app", "main"]
 
@@ -266,6 +267,9 @@ def demo(
     from earwitness.demo import run_demo
 
     run_demo(out, quick=quick, say=typer.echo, progress=_progress)
+
+
+app.add_typer(legacy, name="legacy")
 
 
 @app.callback(invoke_without_command=True)

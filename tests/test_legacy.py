@@ -662,22 +662,21 @@ def test_epochs_are_summed_up_as_by_hand(tmp_path):
     assert told == {f"Loss_Epoch/{where}": 10.0, f"Loss_MB/{where}": 20.0}
 
 
-@pytest.mark.parametrize("killed_after", range(6))
-@pytest.mark.parametrize("back_to", range(6))
+@pytest.mark.parametrize(
+    ("killed_after", "back_to"),
+    [(last, first) for last in range(6) for first in range(min(last + 2, 6))],
+)  # a checkpoint is not ahead of its run
 def test_steps_done_again_after_a_kill_change_no_epoch(tmp_path, killed_after, back_to):
     from earwitness.legacy.epochs import EpochBook
 
-    if back_to > killed_after + 1:
-        pytest.skip("a checkpoint is not ahead of its run")
     whole = EpochBook(tmp_path, "whole", epochs=2)
     noted(whole, *range(6))
     noted(EpochBook(tmp_path, "parts", epochs=2), *range(killed_after + 1))
     with open(tmp_path / "parts.steps.jsonl", "a") as file:
         file.write('{"position": 0, "ep')  # cut off by the kill
     noted(EpochBook(tmp_path, "parts", epochs=2), *range(back_to, 6))
-    for kind in ("epochs", "steps"):
-        one, other = ((tmp_path / f"{n}.{kind}.jsonl").read_text() for n in ("whole", "parts"))
-        assert one == other or kind == "steps"
+    files = [tmp_path / f"{name}.epochs.jsonl" for name in ("whole", "parts")]
+    assert files[0].read_text() == files[1].read_text()
     assert EpochBook(tmp_path, "parts", epochs=2).of_task(0) == whole.of_task(0)
 
 

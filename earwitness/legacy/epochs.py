@@ -42,7 +42,7 @@ class EpochBook:
         here = (step["position"], step["epoch"])
         if any((s["position"], s["epoch"]) != here for s in list(self.steps.values())[:1]):
             self.steps = {}
-            self.files[1].unlink()
+            self.files[1].unlink(missing_ok=True)
         if step["step"] not in self.steps:
             self.steps[step["step"]] = step
             append_line(self.files[1], step)

@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from earwitness.errors import SettingsError
+from earwitness.errors import RunError, SettingsError
 
 __all__ = [
     "Projector",
@@ -134,7 +134,7 @@ class Projector:
         system = (rows @ k).double()
         system = (system + system.T) / 2
         system.diagonal().add_(alpha)
-        factor = torch.linalg.cholesky(system).to(k)
+        factor = _cholesky(system).to(k)
         half = torch.linalg.solve_triangular(factor, k.T, upper=False)
         self.p.addmm_(half.T, half, alpha=-1)
         self.p = (self.p + self.p.T) / 2
@@ -200,6 +200,17 @@ class Projector:
         self.p = state["p"].to(self.p)  # type: ignore[attr-defined]
         for name in _NUMBERS:
             setattr(self, name, state[name])
+
+
+def _cholesky(system: Tensor) -> Tensor:
+    try:
+        return torch.linalg.cholesky(system)
+    except torch.linalg.LinAlgError:
+        largest = float(system.diagonal().max())
+        raise RunError(
+            f"P can't learn these inputs: their energy, up to {largest:.2g}, drowns alpha in rounding. "
+            "Are the layer's inputs normalised? A larger alpha helps."
+        ) from None
 
 
 def rawm_beta(is_compact: Tensor, smoothing: float = 1.0) -> float:
