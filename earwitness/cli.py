@@ -58,6 +58,12 @@ def run(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<name>]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
+    reuse: Annotated[
+        list[Path] | None, typer.Option(help="copy equal finished runs from this run folder")
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="note a run that fails, and go on with the others")
+    ] = False,
 ) -> None:
     """Learn a stream with one or more strategies; the same command resumes."""
     from earwitness.experiment import Experiment
@@ -66,10 +72,22 @@ def run(
     plan = Experiment.read(experiment, overrides or [])
     folder = out or Path("runs") / plan.name
     with _progress(plan) as on_step:
-        run_experiment(plan, folder, workers=workers, on_step=on_step)
+        done = run_experiment(
+            plan,
+            folder,
+            workers=workers,
+            reuse=reuse or [],
+            keep_going=keep_going,
+            on_step=on_step,
+        )
+    for place, reason in done.failed().items():
+        typer.echo(f"failed: {place}: {reason}", err=True)
     if plan.skipped:
         typer.echo(f"left out {len(plan.skipped)} unusable file(s), named in provenance.json", err=True)
-    typer.echo(f"done: {folder}\nnext: earwitness report {folder}")
+    verb = "compare" if len(done.provenance["orders"]) > 1 else "report"
+    typer.echo(f"done: {folder}\nnext: earwitness {verb} {folder}")
+    if done.failed():
+        raise typer.Exit(1)
 
 
 @app.command()

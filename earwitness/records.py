@@ -4,6 +4,7 @@ A folder is never mixed: whatever of it was made with other settings or other da
 the refusal comes before the first write.
 """
 
+import hashlib
 import json
 import platform
 import subprocess
@@ -28,6 +29,7 @@ from earwitness.trials import CLASSES
 
 __all__ = [
     "check_run",
+    "content_key",
     "data_of",
     "describe",
     "is_complete",
@@ -48,6 +50,17 @@ def data_of(experiment: Experiment, stream: Stream) -> dict[str, dict[str, str]]
         task.name: {part: getattr(task, part).fingerprint() for part in ("train", *experiment.splits)}
         for task in stream
     }
+
+
+def content_key(experiment: Experiment, one: Run, stream: Stream) -> str:
+    """A digest of all that a finished run follows from: settings, data, order, library versions."""
+    content = {
+        "settings": _settings(experiment, one),
+        "data": list(data_of(experiment, stream).items()),
+        "untrained": experiment.settings["evaluation"].get("untrained", True),
+        "versions": _versions(),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def is_complete(experiment: Experiment, one: Run, stream: Stream) -> bool:
@@ -169,17 +182,21 @@ def write_provenance(experiment: Experiment, streams: Sequence[Stream], folder: 
                 }
                 for task in stream
             },
-            "versions": {
-                "earwitness": earwitness.__version__,
-                "python": platform.python_version(),
-                "torch": torch.__version__,
-                "numpy": np.__version__,
-            },
+            "versions": _versions(),
             "machine": {"system": platform.system(), "processor": platform.machine()},
             "commit": _commit(),
             "command": " ".join(["earwitness", *sys.argv[1:]]),
         },
     )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "earwitness": earwitness.__version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
 def _commit() -> str:

@@ -8,9 +8,10 @@ import fcntl
 import json
 import multiprocessing
 import os
+import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
 from earwitness.records import (
     check_run,
+    content_key,
     data_of,
     describe,
     is_complete,
@@ -49,16 +51,22 @@ def run(
     folder: str | Path,
     *,
     workers: int = 1,
+    reuse: Sequence[str | Path] = (),
+    keep_going: bool = False,
     on_step: OnStep = lambda label, seed, record: None,
 ) -> RunFolder:
     """Run or resume an experiment into ``folder``; each run computes with one thread.
 
     One thread a run makes results independent of the machine's number of cores; ``workers`` runs
-    go side by side.
+    go side by side. A finished run in one of the run folders ``reuse`` that has the same settings,
+    data, order and library versions is copied instead of being run again, whatever its label.
+
+    With ``keep_going`` a run that fails (its loss becomes NaN, say) leaves ``failed.json`` with the
+    reason, the others go on, and `RunFolder.failed` names it; it is not tried again.
 
     Raises:
         CheckpointError: the folder holds runs of other settings.
-        RunError: another process is at work in the folder.
+        RunError: a run failed, or another process is at work in the folder.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,12 +80,44 @@ def run(
         waiting = [one for one in runs if not is_complete(experiment, one, streams[one.order])]
         if waiting:
             write_provenance(experiment, streams, folder)
+        waiting = _copy_known(experiment, waiting, streams, reuse)
+        if keep_going:
+            waiting = [o for o in waiting if not _is_known_to_fail(experiment, o, streams[o.order])]
         if workers == 1 or len(waiting) == 1:
             for one in waiting:
-                _run_one(experiment, one, streams[one.order], on_step)
+                _run_one(experiment, one, streams[one.order], on_step, keep_going)
         elif waiting:
-            _run_parallel(experiment, waiting, workers, on_step)
+            _run_parallel(experiment, waiting, workers, on_step, keep_going)
     return RunFolder(folder)
+
+
+def _is_known_to_fail(experiment: Experiment, one: Run, stream: Stream) -> bool:
+    path = one.path / "failed.json"
+    if not path.is_file():
+        return False
+    told = json.loads(path.read_text(encoding="utf-8"))
+    return told["content"] == content_key(experiment, one, stream)
+
+
+def _copy_known(
+    experiment: Experiment, waiting: list[Run], streams: list[Stream], reuse: Sequence[str | Path]
+) -> list[Run]:
+    """Copy runs that are finished elsewhere; gives those that are left to do."""
+    known = {}
+    for done in (path for folder in reuse for path in Path(folder).rglob("done.json")):
+        known[json.loads(done.read_text(encoding="utf-8")).get("content")] = done.parent
+    left = []
+    for one in waiting:
+        source = known.get(content_key(experiment, one, streams[one.order])) if known else None
+        if source is None:
+            left.append(one)
+            continue
+        half = one.path.with_name(f".{one.path.name}.copy")
+        for old in (half, one.path):
+            shutil.rmtree(old, ignore_errors=True)
+        shutil.copytree(source, half, ignore=shutil.ignore_patterns(".lock"))
+        half.rename(one.path)
+    return left
 
 
 def _least_learned(experiment: Experiment, folder: Path) -> int:
@@ -95,13 +135,15 @@ def _sorted_by_seed(runs: list[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (run.seed, run.order))
 
 
-def _run_parallel(experiment: Experiment, waiting: list[Run], workers: int, on_step: OnStep) -> None:
+def _run_parallel(
+    experiment: Experiment, waiting: list[Run], workers: int, on_step: OnStep, keep_going: bool
+) -> None:
     context = get_context("spawn")
     steps = context.SimpleQueue()
     start = (steps, os.getpid())
     others = set(multiprocessing.active_children())  # the caller's own
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=start) as pool:
-        jobs = [pool.submit(_work, experiment, one) for one in waiting]
+        jobs = [pool.submit(_work, experiment, one, keep_going) for one in waiting]
         try:
             while not all(job.done() for job in jobs):
                 wait(jobs, timeout=0.2, return_when=FIRST_EXCEPTION)
@@ -138,24 +180,33 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _work(experiment: Experiment, one: Run) -> None:
+def _work(experiment: Experiment, one: Run, keep_going: bool) -> None:
     def report(label: str, seed: int, record: dict[str, Any]) -> None:
         _worker["steps"].put(
             (label, seed, {k: record[k] for k in ("task", "position", "step", "steps", "loss")})
         )
 
     stream = experiment.stream(learned=learned(one.path), order=one.tasks)
-    _run_one(experiment, one, stream, report)
+    _run_one(experiment, one, stream, report, keep_going)
 
 
-def _run_one(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
+def _run_one(
+    experiment: Experiment, one: Run, stream: Stream, on_step: OnStep, keep_going: bool
+) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     one.path.mkdir(parents=True, exist_ok=True)
     try:
         with _lock(one.path / ".lock", wait=30):
             remove_leftovers(one.path)
-            _learn_and_judge(experiment, one, stream, on_step)
+            (one.path / "failed.json").unlink(missing_ok=True)
+            try:
+                _learn_and_judge(experiment, one, stream, on_step)
+            except RunError as error:
+                if not keep_going:
+                    raise
+                told = {"reason": str(error), "content": content_key(experiment, one, stream)}
+                write_json(one.path / "failed.json", told)
     finally:
         torch.set_num_threads(threads)
 
@@ -185,7 +236,12 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         log.note_time(done)
     detector.save(one.path / "detector")
     write_json(
-        one.path / "done.json", {"data": data_of(experiment, stream), "detector": detector.digest}
+        one.path / "done.json",
+        {
+            "data": data_of(experiment, stream),
+            "detector": detector.digest,
+            "content": content_key(experiment, one, stream),
+        },
     )
 
 

@@ -16,6 +16,7 @@
         detectors/<i>-<task>/    the detector after task i
         detector/                the detector after the last task
         done.json                written last: a run with this file is complete
+        failed.json              in its place with ``keep_going``: why the run failed
 
 Every number of a report is computed from these score files.
 """
@@ -156,6 +157,15 @@ class RunFolder:
             metric=told["metric"],
         )
         return [run for run in runs if run.is_done or not done]
+
+    def failed(self) -> dict[str, str]:
+        """The runs that failed, by their place in the folder, and why."""
+        found = {}
+        for run in self.runs(done=False):
+            if not run.is_done and (run.path / "failed.json").is_file():
+                place = run.path.relative_to(self.path).as_posix()
+                found[place] = str(_read_json(run.path / "failed.json")["reason"])
+        return found
 
     def finished(self) -> list[Run]:
         """The finished runs; an error when there is none."""

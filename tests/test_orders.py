@@ -164,3 +164,46 @@ def test_provenance_says_how_a_run_is_judged(corpus, tmp_path):
     run(plan(corpus), tmp_path / "run")
     told = json.loads((tmp_path / "run" / "provenance.json").read_text())
     assert (told["metric"], told["classes"]) == ("eer", ["bonafide", "spoof"])
+
+
+def test_equal_runs_are_copied_and_others_are_not(corpus, tmp_path):
+    run(plan(corpus, strategies={"naive": {}, "owm": {}}), tmp_path / "old")
+    learned = []
+    strategies = {"plain": {"name": "naive"}, "owm": {"alpha": 0.5}, "joint": {}}
+    experiment = plan(corpus, strategies=strategies)
+    folder = run(
+        experiment,
+        tmp_path / "new",
+        reuse=[tmp_path / "old"],
+        on_step=lambda label, seed, record: learned.append(label),
+    )
+    assert set(learned) == {"owm", "joint"}  # another alpha, and a new one
+    plain = folder.finished()[0]
+    old = RunFolder(tmp_path / "old").finished()[0]
+    assert np.array_equal(matrix(plain), matrix(old))
+    again = run(experiment, tmp_path / "again", workers=2)
+    assert np.array_equal(matrix(plain), matrix(again.finished()[0]))
+    other = run(plan(corpus, {"later_clips": 4}), tmp_path / "other", reuse=[tmp_path / "old"])
+    assert not np.array_equal(matrix(other.finished()[0]), matrix(old))  # other data: run anew
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_that_fails_is_noted_and_the_others_go_on(workers, corpus, tmp_path):
+    wild = {"name": "naive", "training": {"learning_rate": 1e38, "clip_norm": 0.0}}
+    experiment = plan(corpus, strategies={"naive": {}, "wild": wild, "owm": {}})
+    with pytest.raises(RunError, match="loss became"):
+        run(experiment, tmp_path / "strict", workers=workers)
+    tried = []
+    for _ in range(2):
+        folder = run(
+            experiment,
+            tmp_path / "run",
+            workers=workers,
+            keep_going=True,
+            on_step=lambda label, seed, record: tried.append(label),
+        )
+        assert [one.label for one in folder.finished()] == ["naive", "owm"]
+        assert list(folder.failed()) == ["wild/seed-0"]
+        assert "loss became" in folder.failed()["wild/seed-0"]
+        attempts, tried = set(tried), []
+    assert attempts == set()  # nothing was left to try the second time

@@ -55,7 +55,13 @@ class ReleasedProjector:
             return identity - self.p
         if self.complement == "pinv":
             return identity - self.p @ torch.linalg.pinv(self.p, rtol=self.rcond)
-        return identity - self.p @ torch.linalg.solve(self.p.T @ self.p, self.p.T)
+        try:
+            return identity - self.p @ torch.linalg.solve(self.p.T @ self.p, self.p.T)
+        except torch.linalg.LinAlgError:
+            raise RunError(
+                "complement='official_solve': P'P has become singular, as it does in the released code "
+                "once P has a dominant direction; use complement='identity_minus_p'."
+            ) from None
 
     @property
     def rank_energy(self) -> float:
