@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from earwitness.detector import Detector
-from earwitness.errors import RunError
+from earwitness.errors import ProtocolError, RunError
 from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
 from earwitness.records import (
@@ -202,7 +202,7 @@ def _run_one(
             (one.path / "failed.json").unlink(missing_ok=True)
             try:
                 _learn_and_judge(experiment, one, stream, on_step)
-            except RunError as error:
+            except (RunError, ProtocolError) as error:  # the latter: scores that are not finite
                 if not keep_going:
                     raise
                 told = {"reason": str(error), "content": content_key(experiment, one, stream)}
