@@ -278,3 +278,16 @@ def test_with_every_option_repaired_the_released_projector_is_the_projector():
         torch.testing.assert_close(
             repaired.modify(g, beta), projector.modify(g, beta), atol=1e-10, rtol=0
         )
+
+
+def test_a_singular_official_solve_says_what_it_is():
+    from earwitness.errors import RunError
+    from earwitness.strategies.released import ReleasedProjector
+
+    released = ReleasedProjector(
+        3, 1.0, torch.float64, "cpu", denominator="official", normalise_state=True,
+        complement="official_solve", rcond=1e-3,
+    )  # fmt: skip
+    released.p = torch.zeros(3, 3, dtype=torch.float64)
+    with pytest.raises(RunError, match="P'P has become singular"):
+        released.q()

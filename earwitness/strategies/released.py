@@ -7,6 +7,8 @@ the options of ``projected.ProjectedStrategy``.
 import torch
 from torch import Tensor
 
+from earwitness.errors import RunError
+
 __all__ = ["ReleasedProjector"]
 
 
