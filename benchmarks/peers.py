@@ -34,7 +34,7 @@ OURS = {
     "ewc": ("ewc", {"strength": 2000.0}),
     "ewc_on": ("ewc_online", {"strength": 2000.0}),
     "lwf": ("lwf", {}),
-    "si": ("si", {"strength": 0.01}),
+    "si": ("si", {"strength": 0.01, "damping": 0.001}),
     "mas": ("mas", {"strength": 0.1}),
 }
 TWICE = ("ewc", "ewc_on", "gem", "agem", "er")  # to be at least twice as fast as the faster peer
@@ -307,7 +307,7 @@ def mammoth(method: str, recipe: dict, arrays, source: str) -> dict[str, float]:
         "agem": ("agem", "AGem", {"buffer_size": 500}),
         "gem": ("gem", "Gem", {"buffer_size": 500, "gamma": 0.5}),
         "ewc_on": ("ewc_on", "EwcOn", {"e_lambda": 100.0, "gamma": 1.0}),
-        "si": ("si", "SI", {"c": 0.01, "xi": 1.0}),
+        "si": ("si", "SI", {"c": 0.01, "xi": 0.001}),
     }
     module, name, settings = own[method]
     args = argparse.Namespace(

@@ -74,23 +74,15 @@ class Anchored(Strategy):
         """Add the penalty's gradient; in the implicit form divide as well."""
         if not self.strength:
             return
-        held = {
-            n: (p, p.grad)
-            for n, p in learning.detector.named_parameters()
-            if n in self._importance and p.grad is not None
-        }
-        if not held:
-            return
-        weights, gradients = (list(part) for part in zip(*held.values(), strict=True))
-        importance = [self._importance[n] for n in held]
         scale = self.factor * self.strength
-        pull = torch._foreach_sub(weights, [self._centre[n] for n in held])
-        torch._foreach_mul_(pull, importance)
-        torch._foreach_add_(gradients, pull, alpha=scale)
-        if self.form == "implicit":
-            below = torch._foreach_mul(importance, learning.rate * scale)
-            torch._foreach_add_(below, 1.0)
-            torch._foreach_div_(gradients, below)
+        for name, weight in learning.detector.named_parameters():
+            if name not in self._importance or weight.grad is None:
+                continue
+            importance, pull = self._importance[name], weight - self._centre[name]
+            weight.grad.addcmul_(importance, pull, value=scale)
+            if self.form == "implicit":
+                one = torch.ones((), dtype=pull.dtype, device=pull.device)
+                weight.grad.div_(torch.add(one, importance, alpha=learning.rate * scale, out=pull))
 
     def state(self) -> dict[str, Any]:
         """Importance and centre."""

@@ -142,7 +142,7 @@ def pseudo_prototypical_loss(
     mates = (column[:, None] == column).fill_diagonal_(False)
     named = F.logsigmoid(odds).masked_fill(~mates, -torch.inf)
     named = torch.logaddexp(named.logsumexp(1), F.logsigmoid(own.diagonal()))
-    attracted = (named - (1 + mates.sum(1)).log()).sum()
+    attracted = (named - (1 + mates.sum(1).to(named.dtype)).log()).sum()
     spared = torch.logaddexp(F.logsigmoid(-odds), F.logsigmoid(-own)) - math.log(2)
     repelled = (spared * (column[:, None] != column)).sum()
     return -(attracted + repelled) / len(label)

@@ -24,7 +24,9 @@ __all__ = ["DER", "DERPlusPlus", "squared_distance"]
 class DER(Rehearsal):
     """Logits of remembered clips are held where they were.
 
-    Logits of classes that could not be named at that time don't count.
+    Logits of classes that could not be named at that time don't count. Where tasks bring new classes,
+    train with ``heads="all"``, as the authors do: it is then also held that an old clip is none of the
+    classes to come. With ``heads="seen"`` DER, which has no labels, forgets the old classes.
 
     Args:
         budget: clips kept in all. ``share``: remembered clips for each clip of the batch.

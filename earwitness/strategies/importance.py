@@ -49,7 +49,11 @@ def fisher(
     def aims(logits: Tensor, label: Tensor) -> Aims:
         share = logits.detach().softmax(1)
         if kind == "exact":
-            return [(torch.full_like(label, c), share[:, c]) for c in _known(learning.detector)]
+            return [
+                (torch.full_like(label, c), share[:, c])
+                for c in range(share.shape[1])
+                if share[:, c].any()
+            ]
         if kind == "sampled":
             label = torch.multinomial(share.cpu(), 1, generator=learning.generator)[:, 0].to(label)
         return [(label, torch.ones_like(share[:, 0]))]
@@ -60,22 +64,17 @@ def fisher(
 def output_slopes(learning: Learning) -> Importance:
     """Mean over the task's clips of abs(d ||z||^2 / d weight), z the logits; needs no labels.
 
-    Aljundi et al., "Memory aware synapses", ECCV 2018, equation 2 with the squared norm; of the
-    classes that the detector knows.
+    Aljundi et al., "Memory aware synapses", ECCV 2018, equation 2 with the squared norm. The logit of
+    a class not seen yet is constant and has no slope.
     """
-    known = _known(learning.detector)
 
     def norm(logits: Tensor, _: Tensor) -> Tensor:
-        return logits[:, known].square().sum(1)
+        return logits.square().sum(1)
 
     def aims(logits: Tensor, label: Tensor) -> Aims:
         return [(label, torch.ones_like(logits[:, 0]))]
 
     return _mean_over_clips(learning, norm, aims, power=1)
-
-
-def _known(detector: Detector) -> list[int]:
-    return [detector.classes.index(name) for name in detector.known]
 
 
 def _log_likelihood(logits: Tensor, label: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class SI(Anchored):
         for name, parameter in learning.detector.named_parameters():
             if name in self._step:
                 weight, gradient = self._step[name]
-                self._path[name].addcmul_(gradient, parameter - weight, value=-1)
+                self._path[name].addcmul_(gradient, weight.sub_(parameter))
         self._step = {}
 
     def end_task(self, learning: Learning, task: Task) -> None:
