@@ -5,7 +5,7 @@ the commands that need them, so that ``earwitness --help`` is quick.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -100,6 +100,32 @@ def report(
     from earwitness.runs import RunFolder
 
     for path in write([RunFolder(folder) for folder in runs], out):
+        typer.echo(path)
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="run folder(s) with the same tasks")],
+    out: Annotated[Path | None, typer.Option(help="where to write [default: the first run]")] = None,
+    reference: Annotated[
+        str | None, typer.Option(help="compare with this one [default: naive]")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="eer, accuracy or auc [default: the runs' own]")
+    ] = None,
+    units: Annotated[str, typer.Option(help="one observation: runs, seeds or orders")] = "runs",
+) -> None:
+    """Compare strategies over seeds and orders: what they reach, cost, and which differences are real."""
+    from earwitness.comparison import compare as compare_runs
+    from earwitness.comparison import overview, write
+    from earwitness.runs import RunFolder
+
+    folders = [RunFolder(folder) for folder in runs]
+    found = compare_runs(folders, reference=reference, metric=metric, units=units)
+    _print_table(*overview(found))
+    for line in (*found.headline, *found.notes):
+        typer.echo(line)
+    for path in write(found, out or runs[0]):
         typer.echo(path)
 
 
@@ -207,10 +233,6 @@ def tune(
     workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
 ) -> None:
     """Search settings on dev, equally many trials a strategy; the same command resumes."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from earwitness.tuning import tune as search
 
     tuned = search(
@@ -222,11 +244,7 @@ def tune(
         on_trial=lambda one: typer.echo(one, err=True),
     )
     columns = ("strategy", "best settings", f"dev {tuned.metric}, %", "trials", "at an end")
-    table = Table(*columns, box=box.SIMPLE)
-    for row in tuned.rows():
-        table.add_row(*row)
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+    _print_table(columns, tuned.rows())
     for label, edges in tuned.edges.items():
         for edge in edges:
             typer.echo(f"warning: {label} {edge}; better values may lie beyond.", err=True)
@@ -236,17 +254,9 @@ def tune(
 @app.command()
 def strategies() -> None:
     """List every way to keep learning: what it does, what it keeps, and where it is from."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from earwitness.doctor import describe_strategies
 
-    table = Table("strategy", "does", "keeps", "source", box=box.SIMPLE)
-    for row in describe_strategies():
-        table.add_row(*row)
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+    _print_table(("strategy", "does", "keeps", "source"), describe_strategies())
 
 
 @app.command()
@@ -301,6 +311,18 @@ def version(
 
         typer.echo(earwitness.__version__)
         raise typer.Exit
+
+
+def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=box.SIMPLE)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 @contextmanager

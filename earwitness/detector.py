@@ -155,8 +155,8 @@ class Detector(nn.Module):
         for name, value in self.whole_state().items():
             total.update(name.encode())
             total.update(value.detach().cpu().contiguous().numpy().tobytes())
-        if self.known != self.classes:
-            total.update(" ".join(self.known).encode())
+        if self.classes != CLASSES:
+            total.update(repr((self.classes, self.known)).encode())
         return total.hexdigest()
 
     def forward(self, wave: Tensor, length: Tensor | None = None) -> Output:
@@ -191,9 +191,26 @@ class Detector(nn.Module):
         self._rule = (rule.to(self.device).eval(),) if rule else ()
 
     def know(self, names: Iterable[str]) -> None:
-        """Only these classes can be named; the logits of the others become ``UNKNOWN``."""
+        """Only these classes can be named; the logits of the others become ``UNKNOWN``.
+
+        Raises:
+            SettingsError: none of the detector's classes, or none at all.
+        """
         self.known = tuple(names)
+        strangers = [name for name in self.known if name not in self.classes]
+        if strangers or not self.known:
+            raise SettingsError(
+                f"{strangers[0] if strangers else 'nothing'!r} can't be known; the detector's classes "
+                f"are {', '.join(self.classes)}."
+            )
         self._unknown = torch.tensor([c not in self.known for c in self.classes])
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Detector":
+        """What ``to``, ``double`` and the like do to the weights, they do to the rule."""
+        super()._apply(fn, recurse)
+        for rule in self._rule:
+            rule._apply(fn, recurse)
+        return self
 
     def whole_state(self) -> dict[str, Tensor]:
         """``state_dict`` and, as ``rule.<name>``, what its rule knows: all that a score depends on."""
@@ -211,6 +228,11 @@ class Detector(nn.Module):
             kind = f"{self.front_end.eats}s"
             raise SettingsError(f"this detector eats {kind}, not audio; score a manifest of {kind}.")
         wave = audio.read(recording).wave if isinstance(recording, str | Path) else recording
+        if self.classes != CLASSES:
+            raise SettingsError(
+                f"a score weighs bonafide against spoof; this detector names {', '.join(self.classes)}. "
+                "Use judge() and its logits, or score a manifest of these classes."
+            )
         policy = windows or self.windows
         window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
         starts = audio.windows(len(wave), window, hop)

@@ -34,7 +34,7 @@ from earwitness.metrics.curves import eer_threshold
 from earwitness.metrics.seeds import mean_interval, paired_difference
 from earwitness.metrics.units import speaker_clusters
 from earwitness.runs import Run
-from earwitness.scores import ClassScores, Scores, read_scores
+from earwitness.scores import ONE_A_CLASS, ClassScores, Scores, read_scores
 from earwitness.trials import Manifest
 
 __all__ = [
@@ -126,12 +126,13 @@ def evaluate(
 
     Raises:
         ProtocolError: a trial without a score, a score without a trial, or one that is labelled
-            unknown; no trial of a class.
+            unknown; no trial of a class; scores of other classes.
 
     >>> judged = evaluate(Scores("abcd", [2, 1, 1, 0], ["bonafide", "bonafide", "spoof", "spoof"]))
     >>> judged.values["eer"], judged.values["auc"], judged.n_tied
     (0.25, 0.875, 2)
     """
+    _refuse_class_scores(scores)
     if manifest is not None:
         scores = scores.join(manifest)
     both = _both(scores)
@@ -159,8 +160,9 @@ def dev_threshold(scores: Scores) -> float:
     1.0
 
     Raises:
-        ProtocolError: a trial is labelled unknown, or a class has none.
+        ProtocolError: a trial is labelled unknown, a class has none, or scores of other classes.
     """
+    _refuse_class_scores(scores)
     return eer_threshold(*_both(scores))
 
 
@@ -233,6 +235,11 @@ def pooled(run: Run, after: int, metric: str | None = None, split: str = "test")
             f"the run has tasks 0 to {len(run.tasks) - 1}."
         )
     return _cell(run, after, range(after + 1), metric, split)
+
+
+def _refuse_class_scores(scores: Scores | ClassScores) -> None:
+    if isinstance(scores, ClassScores):
+        raise ProtocolError(f"{scores.source}: {ONE_A_CLASS}")
 
 
 def _both(scores: Scores) -> Arrays:

@@ -37,6 +37,8 @@ line, ``section.key=value`` replaces a value.
 """
 
 import itertools
+import math
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
@@ -49,7 +51,7 @@ from earwitness.detector import Detector, Windows
 from earwitness.errors import AudioError, SettingsError, nearest
 from earwitness.shelf import bind_settings
 from earwitness.strategies import STRATEGIES
-from earwitness.streams import Stream
+from earwitness.streams import Stream, require_thinning
 from earwitness.training import Training
 from earwitness.trials import CLASSES, Manifest, join_manifests
 
@@ -59,12 +61,14 @@ _SECTIONS = (
     *("name", "note", "selection", "stand_in", "seeds"),
     *("stream", "detector", "training", "strategies", "evaluation"),
 )
+_THINNING = ("later_clips", "bonafide_share")
 _STREAM = (
     *("corpus", "root", "by", "order", "orders", "dev_split", "test_split", "unusable", "reader"),
-    *("later_clips", "bonafide_share"),
+    *_THINNING,
 )
 _DETECTOR = ("front_end", "back_end", "windows")
 _EVALUATION = ("splits", "untrained")
+_LONGEST = 80  # characters of a label that is made from varied values
 
 
 @dataclass(frozen=True)
@@ -146,6 +150,11 @@ class Experiment:
                 f"seeds is {seeds!r}, expected a list of different whole numbers from 0."
             )
         self._check_orders()
+        stream = self.settings["stream"]
+        try:
+            require_thinning(**{key: stream[key] for key in _THINNING if key in stream})
+        except SettingsError as error:
+            raise SettingsError(f"[stream] {error}") from None
         unusable = self.settings["stream"].get("unusable", "refuse")
         if unusable not in ("refuse", "skip"):
             raise SettingsError(f"[stream] unusable is {unusable!r}; choose from refuse, skip.")
@@ -156,15 +165,20 @@ class Experiment:
     def _check_orders(self) -> None:
         stream = self.settings["stream"]
         orders = stream.get("orders", 1)
-        listed = isinstance(orders, list) and orders and all(isinstance(o, list) for o in orders)
-        if not (listed or (isinstance(orders, int) and orders > 0)):
+        counted = isinstance(orders, int) and not isinstance(orders, bool) and orders > 0
+        if not (counted or _is_lists_of_names(orders)):
             raise SettingsError(
                 f"[stream] orders is {orders!r}, expected how many, or a list of lists of task names."
             )
-        if isinstance(orders, list) and ("order" in stream or len({frozenset(o) for o in orders}) > 1):
+        if counted:
+            return
+        if "order" in stream or len({tuple(sorted(order)) for order in orders}) > 1:
             raise SettingsError(
                 "[stream] orders must all have the same tasks, and take the place of order."
             )
+        repeated = [order for position, order in enumerate(orders) if order in orders[:position]]
+        if repeated:
+            raise SettingsError(f"[stream] orders has {repeated[0]} more than once; expected others.")
 
     def _first_order(self) -> list[str] | None:
         orders = self.settings["stream"].get("orders")
@@ -215,13 +229,26 @@ class Experiment:
         )
 
     def orders(self, stream: Stream) -> list[tuple[str, ...]]:
-        """The orders in which the tasks are learned; the first is the stream's own."""
+        """The orders in which the tasks are learned, all different; the first is the stream's own.
+
+        Raises:
+            SettingsError: more were asked for than the tasks have.
+        """
         given = self.settings["stream"].get("orders", 1)
-        own = [task.name for task in stream]
         if isinstance(given, list):
             return [tuple(order) for order in given]
-        drawn = (random_for(number).permutation(own).tolist() for number in range(1, given))
-        return [tuple(own), *(tuple(order) for order in drawn)]
+        own = [task.name for task in stream]
+        most = math.factorial(len(own))
+        if given > most:
+            raise SettingsError(
+                f"[stream] orders is {given}, expected at most {most}: {len(own)} task(s) have no more."
+            )
+        orders = {tuple(own): None}  # a dict, to keep them as they come
+        for number in itertools.count(1):
+            if len(orders) == given:
+                break
+            orders.setdefault(tuple(random_for(number).permutation(own).tolist()))
+        return list(orders)
 
     def stream(self, *, learned: int = 0, order: Iterable[str] | None = None) -> Stream:
         """Read the corpus and cut it into tasks; every audio file needed is checked to be there.
@@ -247,7 +274,7 @@ class Experiment:
         chosen = {task.name for task in tasks}
         counts = manifest.counts(stream.get("by", "domain"))
         self.left_out.update({name: n for name, n in counts.items() if name not in chosen})
-        thin = {k: stream[k] for k in ("later_clips", "bonafide_share") if k in stream}
+        thin = {key: stream[key] for key in _THINNING if key in stream}
         tasks = tasks.thinned(**thin) if thin else tasks
         for position, task in enumerate(tasks):
             needed = (task.dev, task.test) if position < learned else (task.train, task.dev, task.test)
@@ -282,19 +309,75 @@ def _is_a_search(settings: Mapping[str, Any]) -> bool:
 
 
 def vary(strategies: dict[str, Any]) -> dict[str, Any]:
-    """A strategy with ``vary`` becomes one for each combination of the values listed there."""
+    """A strategy with ``vary`` becomes one for each combination of the values listed there.
+
+    The new label has label, settings and values; where that is no name for a folder, too long or not
+    one of its own, a number takes the place of the values.
+
+    >>> list(vary({"replay": {"vary": {"budget": [4, 8]}}}))
+    ['replay-budget-4', 'replay-budget-8']
+    >>> list(vary({"replay": {"vary": {"share": [[1, 2], "1/2"]}}}))
+    ['replay-share-1', 'replay-share-2']
+
+    Raises:
+        SettingsError: not lists of different values; a label that is no name for a folder, or that
+            two strategies would have.
+    """
     varied: dict[str, Any] = {}
     for label, settings in strategies.items():
-        _require_section(settings, f"[strategies.{label}]")
+        where = f"[strategies.{label}]"
+        _require_label(label)
+        _require_section(settings, where)
+        lists = _lists_of_values(settings.get("vary", {}), where)
         own = {key: value for key, value in settings.items() if key != "vary"}
-        lists = settings.get("vary", {})
-        if not all(isinstance(values, list) and values for values in lists.values()):
-            raise SettingsError(f"[strategies.{label}] vary is {lists!r}, expected lists of values.")
-        for values in itertools.product(*lists.values()):
-            chosen = dict(zip(lists, values, strict=True))
-            name = "-".join([label, *(f"{key}-{value}" for key, value in chosen.items())])
-            varied[name] = {"name": label, **own, **chosen} if lists else own
+        chosen = [
+            dict(zip(lists, values, strict=True)) for values in itertools.product(*lists.values())
+        ]
+        made = [{"name": label, **own, **one} for one in chosen] if lists else [own]
+        for name, one in zip(_varied_labels(label, chosen), made, strict=True):
+            if name in varied or (lists and name in strategies):
+                raise SettingsError(f"{where}: two strategies would be labelled {name!r}; rename one.")
+            varied[name] = one
     return varied
+
+
+def _lists_of_values(lists: Any, where: str) -> dict[str, list[Any]]:
+    listed = isinstance(lists, dict) and all(isinstance(v, list) and v for v in lists.values())
+    if not listed:
+        raise SettingsError(f"{where} vary is {lists!r}, expected lists of values.")
+    for key, values in lists.items():
+        repeated = [value for position, value in enumerate(values) if value in values[:position]]
+        if repeated:
+            raise SettingsError(f"{where} vary has {repeated[0]!r} more than once in {key}.")
+    return lists
+
+
+def _varied_labels(label: str, chosen: list[dict[str, Any]]) -> list[str]:
+    """A label for each choice of values: with the values if that makes good names, else numbered."""
+    names = ["-".join([label, *(f"{k}-{_plain(v)}" for k, v in one.items())]) for one in chosen]
+    if chosen == [{}] or (len(set(names)) == len(names) and max(map(len, names)) <= _LONGEST):
+        return names
+    return ["-".join([label, *one, str(number)]) for number, one in enumerate(chosen, 1)]
+
+
+def _plain(value: Any) -> str:
+    """A value in the characters of a label: what stands between others becomes one ``-``."""
+    other = "[^A-Za-z0-9._+-]+"
+    return re.sub(other, "-", re.sub(f"^{other}|{other}$", "", str(value)))
+
+
+def _require_label(label: str) -> None:
+    """A label is a folder's name and part of a path."""
+    if label in (".", "..") or not re.fullmatch("[A-Za-z0-9._+-]+", label):
+        raise SettingsError(
+            f"[strategies] has the label {label!r}; labels become folders, so expected are letters "
+            "(a to z, A to Z), digits, '.', '_', '-' and '+'."
+        )
+
+
+def _is_lists_of_names(orders: Any) -> bool:
+    lists = isinstance(orders, list) and orders and all(isinstance(order, list) for order in orders)
+    return bool(lists) and all(isinstance(name, str) for order in orders for name in order)
 
 
 def _only(parts: Mapping[str, Manifest]) -> Manifest:

@@ -4,6 +4,7 @@ A folder is never mixed: whatever of it was made with other settings or other da
 the refusal comes before the first write.
 """
 
+import functools
 import hashlib
 import json
 import platform
@@ -24,6 +25,7 @@ from earwitness.experiment import Experiment
 from earwitness.files import write_json, write_text
 from earwitness.runs import Run
 from earwitness.scores import Scores
+from earwitness.state import peek_state
 from earwitness.streams import Stream
 from earwitness.trials import CLASSES
 
@@ -53,10 +55,11 @@ def data_of(experiment: Experiment, stream: Stream) -> dict[str, dict[str, str]]
 
 
 def content_key(experiment: Experiment, one: Run, stream: Stream) -> str:
-    """A digest of all that a finished run follows from: settings, data, order, library versions."""
+    """A digest of all that a finished run follows from: settings, data, order, code, libraries."""
     content = {
-        "settings": _settings(experiment, one),
+        "settings": _settings(experiment, one, stream),
         "data": list(data_of(experiment, stream).items()),
+        "code": _code(),
         "untrained": experiment.settings["evaluation"].get("untrained", True),
         "versions": _versions(),
     }
@@ -78,7 +81,7 @@ def check_run(experiment: Experiment, one: Run, stream: Stream) -> None:
     if not (one.path / "checkpoint.safetensors").exists():
         return  # nothing was learned yet: whatever stands here may be replaced
     found = json.loads((one.path / "settings.json").read_text(encoding="utf-8"))
-    now = _settings(experiment, one)
+    now = _settings(experiment, one, stream)
     for part, value in now.items():
         if found.get(part) != value:
             raise CheckpointError(
@@ -96,23 +99,35 @@ def check_run(experiment: Experiment, one: Run, stream: Stream) -> None:
                 f"{one.path}: the {learned(one.path)} task(s) learned so far are not this stream's "
                 f"first (task {position + 1} differs); new tasks may only be added at the end."
             )
+    _check_task_under_way(one, stream)
+
+
+def _check_task_under_way(one: Run, stream: Stream) -> None:
+    told = peek_state(one.path / "checkpoint.safetensors")
+    count = told["where"]["task"] + 1
+    if told["tasks"][:count] != [task.train.fingerprint() for task in stream][:count]:
+        raise CheckpointError(
+            f"{one.path}: task {count} was begun on other training data than this stream's; "
+            "choose another run folder with --out, or delete this one."
+        )
 
 
 def _last_task(card: Path) -> str:
     return json.loads(card.read_text(encoding="utf-8"))["trained_on"][-1]["fingerprint"]
 
 
-def write_settings(experiment: Experiment, one: Run) -> None:
+def write_settings(experiment: Experiment, one: Run, stream: Stream) -> None:
     """Write settings.json, defaults included."""
-    write_json(one.path / "settings.json", _settings(experiment, one))
+    write_json(one.path / "settings.json", _settings(experiment, one, stream))
 
 
-def _settings(experiment: Experiment, one: Run) -> dict[str, Any]:
+def _settings(experiment: Experiment, one: Run, stream: Stream) -> dict[str, Any]:
     settings = {
         "strategy": experiment.strategy(one.label).built_from,
         "detector": {**experiment.detector(one.seed).settings, "windows": vars(experiment.windows())},
         "training": vars(experiment.training(one.label)),
         "seed": one.seed,
+        **({"classes": stream.classes} if stream.classes != CLASSES else {}),
     }
     return json.loads(json.dumps(settings))  # as it will be read back
 
@@ -188,6 +203,15 @@ def write_provenance(experiment: Experiment, streams: Sequence[Stream], folder: 
             "command": " ".join(["earwitness", *sys.argv[1:]]),
         },
     )
+
+
+@functools.cache
+def _code() -> str:
+    """A digest of the package's source: between releases the version says nothing."""
+    total = hashlib.sha256()
+    for path in sorted(Path(earwitness.__file__).parent.rglob("*.py")):
+        total.update(path.read_bytes())
+    return total.hexdigest()
 
 
 def _versions() -> dict[str, str]:

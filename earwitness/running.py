@@ -72,7 +72,7 @@ def run(
     folder.mkdir(parents=True, exist_ok=True)
     stream = experiment.stream(learned=_least_learned(experiment, folder))
     orders = experiment.orders(stream)
-    streams = [stream.in_order(order) for order in orders]
+    streams = [stream, *(experiment.stream(order=order) for order in orders[1:])]
     runs = _sorted_by_seed(plan_runs(folder, experiment.labels, experiment.seeds, orders))
     with _lock(folder / ".lock"):
         for one in runs:
@@ -213,13 +213,13 @@ def _run_one(
 
 def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
     (one.path / "done.json").unlink(missing_ok=True)
-    write_settings(experiment, one)
+    write_settings(experiment, one, stream)
     detector = experiment.detector(one.seed, stream.classes).to(experiment.training(one.label).device)
     strategy = experiment.strategy(one.label)
     if experiment.settings["evaluation"].get("untrained", True):
         _judge(experiment, one, stream, detector, -1)
     _judge_earlier(experiment, one, stream)
-    log = _StepLog(one, on_step)
+    log, finished = _StepLog(one, on_step), learned(one.path)
     for done in learn(
         detector,
         strategy,
@@ -233,7 +233,8 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         detector.card = describe(experiment, one, stream, done.position)
         detector.save(one.detector_after(done.position))
         write_json(one.path / "storage" / f"{done.position + 1}.json", vars(strategy.storage()))
-        log.note_time(done)
+        if done.position >= finished:  # a finished task that is only yielded again took no time
+            log.note_time(done)
     detector.save(one.path / "detector")
     write_json(
         one.path / "done.json",
@@ -279,7 +280,6 @@ class _StepLog:
     def __init__(self, one: Run, on_step: OnStep):
         self.one, self.on_step = one, on_step
         self.clean = False
-        self.steps = 0
         self.start = time.monotonic()
 
     def __call__(self, record: dict[str, Any]) -> None:
@@ -287,23 +287,16 @@ class _StepLog:
             for name in ("steps.jsonl", "action.jsonl"):
                 _cut_log(self.one.path / name, self.one.tasks.index(record["task"]), record, self.one)
             self.clean = True
-        self.steps += 1
         action = record.pop("action", [])
         append_line(self.one.path / "steps.jsonl", record)
         for entry in action:
             line = {"task": record["task"], "step": record["step"], **entry}
             append_line(self.one.path / "action.jsonl", line)
-        self.on_step(self.one.label, self.one.seed, record)
+        self.on_step(self.one.title, self.one.seed, record)
 
     def note_time(self, done: Done) -> None:
-        """Wall-clock seconds of a task: kept apart, as they are not the same bits twice.
-
-        A finished task that is only yielded again took no time.
-        """
+        """Wall-clock seconds of a task: kept apart, as they are not the same bits twice."""
         now = time.monotonic()
-        if not self.steps:
-            return
-        self.steps = 0
         line = {"task": done.task.name, "seconds": round(now - self.start, 3)}
         append_line(self.one.path / "seconds.jsonl", line)
         self.start = now

@@ -48,6 +48,12 @@ class Run:
     metric: str = "eer"
 
     @property
+    def title(self) -> str:
+        """The label, and where there are several orders of the tasks which one it is."""
+        holder = self.path.parent.name
+        return f"{self.label} {holder}" if holder.startswith("order-") else self.label
+
+    @property
     def is_done(self) -> bool:
         """Whether every task was learned and judged."""
         return (self.path / "done.json").is_file()

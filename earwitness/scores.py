@@ -18,9 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from earwitness.errors import ProtocolError
 from earwitness.files import read_text, write_json, write_text
-from earwitness.trials import LABELS, Manifest, read_label
+from earwitness.trials import LABELS, Manifest, read_label, require_classes
 
-__all__ = ["ClassScores", "Scores", "read_scores"]
+__all__ = ["ONE_A_CLASS", "ClassScores", "Scores", "read_scores"]
+
+ONE_A_CLASS = (
+    "these are scores of other classes than bonafide and spoof, one number a class; "
+    "they are judged by accuracy, with `earwitness compare`."
+)
 
 _ID_NAMES = {"file_name", "filename", "file", "id", "utt", "trial", "path"}
 
@@ -141,6 +146,8 @@ class Scores:
         lines = read_text(path).splitlines()
         if not any(line.strip() for line in lines):
             raise ProtocolError(f"{path}: the file is empty; lines file_name,score,label expected.")
+        if _is_one_a_class(lines[0]):
+            raise ProtocolError(f"{path}: expected file_name,score,label; {ONE_A_CLASS}")
         delimiter = "\t" if "\t" in lines[0] else ","
         rows = [(n, row) for n, row in enumerate(csv.reader(lines, delimiter=delimiter), 1) if row]
         order, rows = _column_order(rows, path)
@@ -152,13 +159,15 @@ class Scores:
 class ClassScores:
     """One number a class for each trial, where the classes aren't bonafide and spoof.
 
-    ``values`` (trials, classes); the decision is the class of the highest.
+    ``values`` (trials, classes); the decision is the class of the highest. The label of a trial that
+    nobody has judged is ``unknown``.
 
     >>> ClassScores(["a"], [[0.1, 0.7, 0.2]], ["1"], classes=("0", "1", "2")).right
     array([ True])
 
     Raises:
-        ProtocolError: duplicate ids, NaN or infinite numbers, shapes that differ, unknown labels.
+        ProtocolError: duplicate ids, NaN or infinite numbers, shapes that differ, labels that are
+            none of the classes, classes that can't be any.
     """
 
     def __init__(
@@ -171,7 +180,7 @@ class ClassScores:
         provenance: Mapping[str, Any] | None = None,
         source: str = "scores",
     ):
-        self.classes = tuple(classes)
+        self.classes = require_classes(classes, source)
         self.ids, self.labels = list(ids), list(labels)
         self.values = np.asarray(values, dtype=np.float64)
         self.provenance = dict(provenance or {})
@@ -184,10 +193,10 @@ class ClassScores:
             )
         if len(set(self.ids)) < len(self.ids):
             raise ProtocolError(f"{source}: a trial stands there twice; every trial is scored once.")
-        unknown = sorted({*self.labels} - {*self.classes})
-        if unknown:
+        foreign = sorted({*self.labels} - {*self.classes, "unknown"})
+        if foreign:
             raise ProtocolError(
-                f"{source}: {unknown[0]!r} is none of the classes {', '.join(self.classes)}."
+                f"{source}: {foreign[0]!r} is none of the classes {', '.join(self.classes)}."
             )
         if not np.isfinite(self.values).all():
             raise ProtocolError(f"{source}: NaN or infinite numbers; scores are real numbers.")
@@ -197,7 +206,17 @@ class ClassScores:
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """(trials,) whether the highest number is that of the trial's own class."""
+        """(trials,) whether the highest number is that of the trial's own class.
+
+        Raises:
+            ProtocolError: trials are labelled unknown.
+        """
+        unknown = self.labels.count("unknown")
+        if unknown:
+            raise ProtocolError(
+                f"{self.source}: {unknown} of {len(self)} trial(s) are labelled unknown, first "
+                f"{self.ids[self.labels.index('unknown')]!r}; who is right needs a label for each."
+            )
         own = np.array([self.classes.index(label) for label in self.labels])
         return self.values.argmax(1) == own
 
@@ -218,27 +237,43 @@ class ClassScores:
         """Read what ``write`` wrote.
 
         Raises:
-            ProtocolError: with what was expected.
+            ProtocolError: with the line and what was expected there.
         """
         rows = list(csv.reader(read_text(Path(path)).splitlines()))
         if len(rows) < 2 or rows[0][:2] != ["file_name", "label"]:
             raise ProtocolError(f"{path}: expected the header file_name,label,<class>,... and rows.")
-        try:
-            values = [[float(cell) for cell in row[2:]] for row in rows[1:]]
-            ids, labels = [row[0] for row in rows[1:]], [row[1] for row in rows[1:]]
-            return cls(ids, np.array(values), labels, classes=rows[0][2:], source=str(path))
-        except (ValueError, IndexError) as error:
-            raise ProtocolError(f"{path}: not a table of numbers ({error}).") from None
+        header, *rest = rows
+        values = [_numbers(row, header, f"{path}, line {n}") for n, row in enumerate(rest, 2)]
+        ids, labels = [row[0] for row in rest], [row[1] for row in rest]
+        return cls(ids, np.array(values), labels, classes=header[2:], source=str(path))
 
 
 def read_scores(path: str | Path) -> Scores | ClassScores:
-    """Read a score file of either kind.
+    """Read a score file of either kind; one whose third column is ``score`` is of bonafide and spoof.
 
     Raises:
         ProtocolError: as the reader of its kind.
     """
-    one_a_class = read_text(Path(path)).startswith("file_name,label,")
+    lines = read_text(Path(path)).splitlines()
+    one_a_class = bool(lines) and _is_one_a_class(lines[0])
     return ClassScores.read(path) if one_a_class else Scores.read(path)
+
+
+def _is_one_a_class(line: str) -> bool:
+    """Whether this is the header of class scores; ``file_name,label,score`` is of the other kind."""
+    header = next(csv.reader([line]), [])
+    third = header[2].strip().lower() if len(header) > 2 else "score"
+    return header[:2] == ["file_name", "label"] and third != "score"
+
+
+def _numbers(row: list[str], header: list[str], where: str) -> list[float]:
+    if len(row) != len(header):
+        found = f"{len(row)} column(s)" if row else "a blank line"
+        raise ProtocolError(f"{where}: {found}, expected {len(header)} columns as in the header.")
+    try:
+        return [float(cell) for cell in row[2:]]
+    except ValueError as error:
+        raise ProtocolError(f"{where}: expected a number a class, found {row[2:]} ({error}).") from None
 
 
 def _first(ids: list[str]) -> str:

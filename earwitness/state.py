@@ -5,6 +5,7 @@ Reading a state never executes anything that is in it.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from earwitness.errors import CheckpointError
 from earwitness.files import write_atomically
 
-__all__ = ["load_state", "save_state"]
+__all__ = ["load_state", "peek_state", "save_state"]
 
 _KEY = "earwitness"
 
@@ -38,13 +39,29 @@ def load_state(path: str | Path) -> Any:
     Raises:
         CheckpointError: absent, truncated, corrupted or not ours.
     """
+    return _read(path, with_tensors=True)
+
+
+def peek_state(path: str | Path) -> Any:
+    """The same tree with None for every tensor: quick, whatever the size.
+
+    Raises:
+        CheckpointError: absent, truncated, corrupted or not ours.
+    """
+    return _read(path, with_tensors=False)
+
+
+def _read(path: str | Path, *, with_tensors: bool) -> Any:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if _KEY not in metadata:
                 raise CheckpointError(f"{path}: not an earwitness state (its header has no mark).")
             # Cloned into memory of torch's own alignment, which can decide the last bit of a product.
-            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+            tensors = {
+                name: file.get_tensor(name).clone() if with_tensors else None
+                for name in file.keys()  # noqa: SIM118
+            }
             return _give(json.loads(metadata[_KEY]), tensors)
     except (SafetensorError, OSError, json.JSONDecodeError, KeyError) as error:
         raise CheckpointError(
@@ -68,7 +85,7 @@ def _take(node: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:
     raise CheckpointError(f"{path} is a {type(node).__name__}; a state holds tensors and plain data.")
 
 
-def _give(node: dict[str, Any], tensors: dict[str, torch.Tensor]) -> Any:
+def _give(node: dict[str, Any], tensors: Mapping[str, torch.Tensor | None]) -> Any:
     if "tensor" in node:
         return tensors[node["tensor"]]
     if "dict" in node:

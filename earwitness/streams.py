@@ -8,11 +8,12 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from earwitness.errors import ProtocolError, nearest
-from earwitness.trials import Manifest, Trial
+from earwitness.errors import ProtocolError, SettingsError, nearest
+from earwitness.trials import CLASSES, Manifest, Trial
 
-__all__ = ["Stream", "Task"]
+__all__ = ["Stream", "Task", "require_thinning"]
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,19 @@ class Stream:
         return self.tasks[position]
 
     def in_order(self, names: Iterable[str]) -> "Stream":
-        """The same tasks, or some of them, in another order."""
+        """The same tasks, or some of them, in another order.
+
+        Raises:
+            ProtocolError: the stream has no task of that name.
+        """
         by_name = {task.name: task for task in self.tasks}
+        names = list(names)
+        for name in names:
+            if name not in by_name:
+                raise ProtocolError(
+                    f"the stream has no task {name!r}{nearest(name, by_name)} "
+                    f"Its tasks: {', '.join(by_name)}."
+                )
         return Stream(by_name[name] for name in names)
 
     def thinned(
@@ -75,8 +87,18 @@ class Stream:
         Args:
             later_clips: training clips of each task after the first, the classes in equal parts as
                 far as they go.
-            bonafide_share: share of bonafide among each task's training clips, 0 to 1.
+            bonafide_share: share of bonafide among each task's training clips, between 0 and 1.
+
+        Raises:
+            SettingsError: a value that is no such number, or a share where the classes are others.
+            ProtocolError: a share where training trials are labelled unknown; no trial of a class left.
         """
+        require_thinning(later_clips=later_clips, bonafide_share=bonafide_share)
+        if bonafide_share is not None and self.classes != CLASSES:
+            raise SettingsError(
+                "bonafide_share weighs bonafide against spoof; the stream's classes are "
+                f"{', '.join(self.classes)}, so leave it out."
+            )
         tasks = []
         for position, task in enumerate(self.tasks):
             train = task.train
@@ -112,6 +134,21 @@ class Stream:
         return cls(_task(name, parts[name], dev_split, test_split) for name in names)
 
 
+def require_thinning(*, later_clips: Any = None, bonafide_share: Any = None) -> None:
+    """Refuse what `Stream.thinned` can't do, before there is a stream.
+
+    Raises:
+        SettingsError: with what was expected and found.
+    """
+    # True is an int to Python, but 0 < True < 1 is false, so only the clips need the second look.
+    whole = isinstance(later_clips, int) and not isinstance(later_clips, bool)
+    if later_clips is not None and not (whole and later_clips > 0):
+        raise SettingsError(f"later_clips is {later_clips!r}, expected a whole number from 1.")
+    a_share = isinstance(bonafide_share, int | float) and 0 < bonafide_share < 1
+    if bonafide_share is not None and not a_share:
+        raise SettingsError(f"bonafide_share is {bonafide_share!r}, expected a number between 0 and 1.")
+
+
 def _lot(trial: Trial) -> str:
     """A fixed lot for each trial, whatever else is in the manifest."""
     return hashlib.sha256(trial.id.encode()).hexdigest()
@@ -128,6 +165,12 @@ def _fewer(manifest: Manifest, clips: int) -> Manifest:
 def _with_share(manifest: Manifest, share: float) -> Manifest:
     """As many trials as there can be with that share of bonafide."""
     counts = manifest.require_both_classes().counts()
+    if "unknown" in counts:
+        raise ProtocolError(
+            f"manifest {manifest.name!r}: {counts['unknown']} of {len(manifest)} training trial(s) are "
+            "labelled unknown; a share of bonafide needs a label for each, so label them or take "
+            "them out of the manifest."
+        )
     whole = min(counts["bonafide"] / share, counts["spoof"] / (1 - share))
     wanted = {"bonafide": round(whole * share), "spoof": round(whole * (1 - share))}
     kept = {

@@ -23,6 +23,7 @@ from earwitness.metrics.eer import eer
 from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
 from earwitness.streams import Stream, Task
+from earwitness.trials import CLASSES
 
 __all__ = ["Done", "Training", "learn"]
 
@@ -38,7 +39,8 @@ class Training:
         epochs: passes over a task's clips. ``batch_size``: clips, before any are replayed.
         seconds: length of a training clip; longer recordings are cropped at random places.
         optimiser: made anew for each task. ``learning_rate``: of the first task.
-        later_learning_rate: of later tasks; by default the same.
+        later_learning_rate: of later tasks, unless the strategy starts again at each; by default the
+            same.
         schedule: ``constant``, ``cosine`` down to zero within each task, or ``step``: times
             ``step_factor`` every ``step_epochs``.
         clip_norm: bound on the gradient's norm, after the strategy edited it; 0 is none.
@@ -149,6 +151,7 @@ class _Loop:
         seed: int,
         on_step: Callable[[dict[str, Any]], None],
     ):
+        _require_logits(strategy, training)
         strategy.check_optimiser(training.optimiser, training.weight_decay)
         detector.require_seconds(training.seconds, "training.seconds")
         _require_same_classes(detector, stream)
@@ -157,6 +160,8 @@ class _Loop:
         self.on_step = on_step
         self.path: Path | None = None
         self._now = seed
+        partly = detector.known != detector.classes
+        self._known_before = detector.known if partly else ()
         self.dev: Clips | None = None
         self.where = _Where()
         self.best: dict[str, Any] = {"eer": None, "late": None, "weights": None}
@@ -176,9 +181,9 @@ class _Loop:
 
     def _set_known(self, seen: list[Task]) -> None:
         """With ``heads="seen"``, classes that no task has shown yet cannot be named."""
-        if self.training.heads == "seen":
-            labels = {label for task in seen for label in task.train.counts()}
-            self.detector.know(c for c in self.detector.classes if c in labels)
+        labels = {label for task in seen for label in task.train.counts()}
+        labels |= {*self._known_before} if self.training.heads == "seen" else {*self.detector.classes}
+        self.detector.know(c for c in self.detector.classes if c in labels)
 
     def _done(self) -> Done:
         position = self.where.task
@@ -300,6 +305,7 @@ class _Loop:
     def _set_learning_rate(self, progress: float, epoch: int) -> float:
         t = self.training
         later = self.where.task > 0 and t.later_learning_rate is not None
+        later = later and not self.strategy.restarts
         rate = t.later_learning_rate if later else t.learning_rate
         assert rate is not None
         if t.schedule == "cosine":
@@ -390,11 +396,22 @@ class _Loop:
             "strategy": getattr(self.strategy, "built_from", type(self.strategy).__name__),
             "training": training,
             "seed": self.seed,
+            "criterion": getattr(self.criterion, "__qualname__", type(self.criterion).__name__),
         }
+        if self.detector.classes != CLASSES:
+            identity["classes"] = self.detector.classes
         return json.loads(json.dumps(identity))  # as it will come back: tuples become lists
 
     def _fingerprints(self) -> list[str]:
         return [task.train.fingerprint() for task in self.stream]
+
+
+def _require_logits(strategy: Strategy, training: Training) -> None:
+    if training.restore != "last" and strategy.decides_by_rule:
+        raise SettingsError(
+            f"training: restore={training.restore!r} judges epochs by the detector's logits, but "
+            f"{type(strategy).__name__} decides by a rule that is made after the task; use 'last'."
+        )
 
 
 def _require_same_classes(detector: Detector, stream: Stream) -> None:

@@ -17,7 +17,15 @@ from pathlib import Path
 from earwitness.errors import ProtocolError, nearest
 from earwitness.files import read_text, write_text
 
-__all__ = ["CLASSES", "LABELS", "Manifest", "Trial", "join_manifests", "read_label"]
+__all__ = [
+    "CLASSES",
+    "LABELS",
+    "Manifest",
+    "Trial",
+    "join_manifests",
+    "read_label",
+    "require_classes",
+]
 
 CLASSES = ("bonafide", "spoof")  # the order of a detector's two logits
 LABELS = (*CLASSES, "unknown")
@@ -50,6 +58,26 @@ def read_label(text: str) -> str:
         ) from None
 
 
+def require_classes(classes: Iterable[str], where: str) -> tuple[str, ...]:
+    """The names of classes as a tuple; each stands there once, and "unknown" is none of them.
+
+    Raises:
+        ProtocolError: no class, a name that is empty, repeated or "unknown".
+    """
+    names = tuple(classes)
+    repeated = [name for name, n in Counter(names).items() if n > 1]
+    if not names or "" in names or repeated:
+        raise ProtocolError(
+            f"{where}: the classes are {names}, expected at least one, each with a name of its own."
+        )
+    if "unknown" in names:
+        raise ProtocolError(
+            f"{where}: 'unknown' is among the classes; it is the label of trials that nobody has "
+            "judged, so give the class another name."
+        )
+    return names
+
+
 @dataclass(frozen=True, slots=True)
 class Trial:
     """One clip of a protocol: who, what, where; never the audio itself."""
@@ -79,7 +107,7 @@ class Manifest:
     (2, {'bonafide': 1, 'spoof': 1})
 
     Raises:
-        ProtocolError: no trials, a duplicate id, or an unknown label.
+        ProtocolError: no trials, a duplicate id, an unknown label, or classes that can't be any.
     """
 
     def __init__(
@@ -91,7 +119,7 @@ class Manifest:
         classes: Iterable[str] = CLASSES,
     ):
         self.name = name
-        self.classes = tuple(classes)
+        self.classes = require_classes(classes, f"manifest {name!r}")
         self.trials = tuple(trials)
         self.root = Path(root)
         self._fingerprint = ""  # made when first asked for

@@ -1,13 +1,14 @@
 """Writes a believable run folder without training anything: Gaussian scores and made-up logs."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from earwitness.files import append_line, write_json
-from earwitness.runs import Run, RunFolder
+from earwitness.runs import Run, RunFolder, plan_runs
 from earwitness.scores import Scores
 
 TASKS = ("classical_tts", "dsp_vocoder", "neural_tts", "voice_conversion")
@@ -144,3 +145,64 @@ def _splits(task: str, trials: int) -> dict[str, object]:
         }
         for split in ("train", "dev", "test")
     }
+
+
+def write_levels(
+    path: Path,
+    levels: Mapping[tuple[str, int, int], ArrayLike | None],
+    *,
+    orders: Sequence[Sequence[str]],
+    metric: str = "eer",
+    trials: int = 20,
+    names: Mapping[str, str] | None = None,
+    stores: Mapping[str, tuple[int, int, bool]] | None = None,
+    seconds: Mapping[str, float] | None = None,
+    name: str = "levels",
+) -> RunFolder:
+    """A run folder whose task matrices are the given ones.
+
+    ``levels[label, seed, order]`` (orders from 1) is ``(1 + tasks, tasks)``, the untrained row first,
+    in the order of learning; multiples of 1 / ``trials``. None: planned and not finished. ``names`` are
+    the strategies behind labels, ``stores`` (bytes, clips, keeps audio), ``seconds`` those of a task.
+    """
+    labels, seeds = (list(dict.fromkeys(key[i] for key in levels)) for i in (0, 1))
+    runs = {
+        (run.label, run.seed, run.order + 1): run
+        for run in plan_runs(path, labels, seeds, orders, metric=metric)
+    }
+    write_json(path / "provenance.json", {
+        **_provenance(name, orders[0], strategies=labels, seeds=seeds, trials=trials, stand_in=True),
+        "orders": [list(order) for order in orders], "metric": metric,
+    })  # fmt: skip
+    for key, matrix in levels.items():
+        if matrix is None:
+            continue
+        run = runs[key]
+        for after, row in enumerate(np.asarray(matrix, dtype=float), start=-1):
+            for on, level in enumerate(row):
+                _write_level(run.score_file(after, on), round(level * trials), trials, metric)
+        label = run.label
+        strategy = {"name": (names or {}).get(label, label), "strength": 1.0}
+        write_json(run.path / "settings.json", {"strategy": strategy, "seed": run.seed})
+        if label in (stores or {}):
+            kept = dict(zip(("bytes", "clips", "keeps_audio"), stores[label], strict=True))
+            write_json(run.path / "storage" / f"{len(run.tasks)}.json", kept)
+        for task in run.tasks if label in (seconds or {}) else ():
+            append_line(run.path / "seconds.jsonl", {"task": task, "seconds": seconds[label]})
+        (run.path / "done.json").write_text("{}")
+    return RunFolder(path)
+
+
+def _write_level(file: Path, count: int, trials: int, metric: str) -> None:
+    """``count`` of ``trials``: errors of either class for an EER, right decisions for an accuracy."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if metric == "eer":
+        # The threshold 1 rejects the bonafide at 0 and accepts the spoofs at 1: as many of both.
+        bonafide = [0.0] * count + [2.0] * (trials - count)
+        spoof = [1.0] * count + [-1.0] * (trials - count)
+        rows = [f"b{i},{v},bonafide" for i, v in enumerate(bonafide)]
+        rows += [f"s{i},{v},spoof" for i, v in enumerate(spoof)]
+        file.write_text("\n".join(["file_name,score,label", *rows]) + "\n")
+    else:
+        rows = [f"c{i},x,{int(i < count)},0.5,0.25" for i in range(trials)]
+        file.write_text("\n".join(["file_name,label,x,y,z", *rows]) + "\n")

@@ -262,6 +262,133 @@ def test_what_only_one_can_decide_is_refused_to_two(parts, message, telling):
         Chain(parts=tuple({"name": name} for name in parts))
 
 
+HOLDING = (
+    *("lwf", "dfwf", "ewc", "ewc_online", "si", "mas", "owm", "owm_s", "rawm", "rwm", "gpm", "sgp"),
+    *("adam_nscl", "gem", "agem", "rego", "cwr_star"),
+)
+MEMORY_ONLY = ("gdumb", "gdumb_finetune", "reservoir")
+RESTARTING = ({"name": "gdumb"}, {"name": "reservoir", "restart": True})
+
+
+def refused(one, other) -> str:
+    """What both orders of two parts are refused with; each part alone is not."""
+    pair = [part if isinstance(part, dict) else {"name": part} for part in (one, other)]
+    names = sorted(type(STRATEGIES.build(**part)).__name__ for part in pair)
+    messages = []
+    for parts in (pair, pair[::-1]):
+        with pytest.raises(SettingsError) as error:
+            Chain(parts=tuple(parts))
+        messages.append(str(error.value))
+        assert all(name in messages[-1] for name in names)
+    return messages[0]
+
+
+@pytest.mark.parametrize("name", HOLDING)
+def test_what_is_about_the_weights_is_refused_beside_elma_and_after_frozen(name):
+    assert "which stand still" in refused("elma", name)
+    assert "nothing to act on" in refused("frozen", name)
+    assert "nothing to act on" in refused("slda", name)
+
+
+@pytest.mark.parametrize("name", ["icarl", "bic", "cope", "slda", "frozen", "joint"])
+def test_elma_is_refused_beside_other_rules_bounds_and_restarts(name):
+    assert "ELMA" in refused("elma", name)
+
+
+@pytest.mark.parametrize("part", RESTARTING, ids=lambda part: part["name"])
+def test_a_restart_is_refused_where_it_undoes_the_other_part(part):
+    assert "puts back to the first ones" in refused("elma", part)
+    assert "doesn't train them again" in refused("frozen", part)
+    assert "doesn't train them again" in refused("slda", part)
+
+
+@pytest.mark.parametrize("name", MEMORY_ONLY)
+@pytest.mark.parametrize("other", ["replay", "replay_biased", "der", "derpp", "icarl", "cope"])
+def test_what_trains_on_its_memory_alone_is_refused_beside_a_replay(name, other):
+    assert "in place of the batch" in refused(name, other)
+
+
+def test_two_that_train_on_their_memories_alone_are_refused():
+    assert "in place of the batch" in refused("gdumb_finetune", "reservoir")
+
+
+@pytest.mark.parametrize(
+    "name", ["replay", "replay_biased", "der", "derpp", "gdumb_finetune", "reservoir"]
+)
+def test_elma_goes_with_memories_that_don_t_restart(name, speech):
+    for other in ({"name": name, "budget": 20}, {"name": "cumulative"}):
+        parts = (other, {"name": "elma", "rank": 2})
+        ends = [digests(Chain(parts=some), speech)[-1] for some in (parts, parts[:1], parts[1:])]
+        assert len(set(ends)) == 3
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("gdumb", "ewc"),
+        ("gdumb_finetune", "owm"),
+        ("reservoir", "lwf"),
+        ("joint", "si"),
+        ("cumulative", "gdumb"),
+        ("icarl", "slda"),
+        ("lwf", "ewc", "rwm"),
+        ("replay", "replay_biased", "gem"),
+    ],
+)
+def test_parts_that_don_t_undo_one_another_are_not_refused(parts):
+    assert len(Chain(parts=tuple({"name": name} for name in parts)).strategies) == len(parts)
+
+
+def test_a_chain_decides_by_rule_if_a_part_does():
+    def decides(*names):
+        return Chain(parts=tuple({"name": name} for name in names)).decides_by_rule
+
+    assert decides("replay", "elma")
+    assert decides("icarl")
+    assert not decides("replay", "owm")
+    nested = {"name": "chain", "parts": [{"name": "cope"}]}
+    assert Chain(parts=({"name": "naive"}, nested)).decides_by_rule
+
+
+def tensors_in(state) -> list[torch.Tensor]:
+    if isinstance(state, torch.Tensor):
+        return [state]
+    inner = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return [tensor for part in inner for tensor in tensors_in(part)]
+
+
+@pytest.mark.parametrize("part", [{"name": "si"}, {"name": "owm", "timing": "online_all"}])
+def test_what_loads_a_state_does_not_change_the_one_who_gave_it(part, speech):
+    """``one`` stops within a task; ``two`` takes up its state and makes a step of its own."""
+    one, two = (STRATEGIES.build(**part) for _ in range(2))
+    given: dict = {}
+    detector = make()
+
+    class Takes(Naive):
+        """From the second step on, everything that ``two`` does."""
+
+        def edit_gradients(self, learning, batch, output):
+            if not given:
+                one.edit_gradients(learning, batch, output)
+                one.after_step(learning)
+                given["state"] = one.state()
+                given["before"] = [tensor.clone() for tensor in tensors_in(given["state"])]
+                two.load(given["state"], learning.detector)
+            two.edit_gradients(learning, batch, output)
+
+        def begin_task(self, learning, task):
+            one.begin_task(learning, task)
+            two.begin_task(learning, task)
+
+        def after_step(self, learning):
+            two.after_step(learning)
+
+    next(learn(detector, Takes(), Stream([speech[0]]), training=TRAINING))
+    assert len(given["before"]) > 1
+    assert all(map(torch.equal, given["before"], tensors_in(given["state"])))
+    assert not all(map(torch.equal, given["before"], tensors_in(two.state())))
+
+
 def test_a_part_that_is_no_strategy_is_refused():
     with pytest.raises(SettingsError, match="at least one part"):
         Chain(parts=())

@@ -8,7 +8,7 @@ import torch
 
 from earwitness.detector import Detector
 from earwitness.errors import CheckpointError, ProtocolError, SettingsError
-from earwitness.evaluation import matrix, pooled, summary
+from earwitness.evaluation import dev_threshold, evaluate, matrix, pooled, summary
 from earwitness.rules.base import UNKNOWN
 from earwitness.runs import Run
 from earwitness.scores import ClassScores, Scores, read_scores
@@ -142,6 +142,68 @@ def test_bad_numbers_are_refused(values, labels, message):
         ClassScores(["a"] * len(values), values, labels, classes=CLASSES)
 
 
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ((), "expected at least one"),
+        (("cat", ""), "a name of its own"),
+        (("cat", "cow", "cat"), "a name of its own"),
+        (("cat", "unknown"), "'unknown' is among the classes"),
+    ],
+)
+def test_classes_that_cannot_be_any_are_refused(classes, message):
+    with pytest.raises(ProtocolError, match=f"manifest 'x': .*{message}"):
+        Manifest("x", [Trial("a", "a", "cat")], classes=classes)
+    with pytest.raises(ProtocolError, match=f"scores: .*{message}"):
+        ClassScores(["a"], np.zeros((1, len(classes))), ["cat"], classes=classes)
+
+
+def test_trials_that_nobody_has_judged_have_scores_but_are_not_right(tmp_path):
+    values = [[0.0, 1.0, 0.0, 0.0]] * 3
+    told = ClassScores("abc", values, ["cow", "unknown", "unknown"], classes=CLASSES)
+    told.write(tmp_path / "s.csv")
+    again = read_scores(tmp_path / "s.csv")
+    assert again.labels == ["cow", "unknown", "unknown"]
+    with pytest.raises(
+        ProtocolError, match=r"s\.csv: 2 of 3 trial\(s\) are labelled unknown, first 'b'"
+    ):
+        _ = again.right
+
+
+def test_a_share_of_bonafide_is_for_bonafide_and_spoof(stream):
+    with pytest.raises(SettingsError, match="bonafide_share weighs .* classes are cat, cow, dog, hen"):
+        stream.thinned(bonafide_share=0.5)
+    assert len(stream.thinned(later_clips=4)[1].train) == 4
+
+
+def test_class_scores_are_not_judged_as_scores_of_bonafide_and_spoof(tmp_path):
+    told = ClassScores(["a"], [[0.0, 1.0, 0.0, 0.0]], ["cow"], classes=CLASSES)
+    told.write(tmp_path / "s.csv")
+    message = "scores of other classes.*one number a class.*accuracy, with `earwitness compare`"
+    with pytest.raises(ProtocolError, match=rf"s\.csv: .*{message}"):
+        Scores.read(tmp_path / "s.csv")
+    for judge in (evaluate, dev_threshold):
+        with pytest.raises(ProtocolError, match=message):
+            judge(told)
+    with pytest.raises(ProtocolError, match=message):
+        evaluate(told, Manifest("x", [Trial("a", "a", "cow")], classes=CLASSES))
+
+
+BAD_ROWS = {
+    "a,cow,1,2\n\nb,cow,1,2\n": "line 3: a blank line, expected 4 columns",
+    "a,cow,1,2\nb,cow,1\n": r"line 3: 3 column\(s\), expected 4",
+    "a,cow,1,2,3\n": r"line 2: 5 column\(s\), expected 4",
+    "a,cow,1,x\n": "line 2: expected a number a class",
+}
+
+
+@pytest.mark.parametrize("rows", BAD_ROWS)
+def test_a_bad_row_is_named_by_its_line(rows, tmp_path):
+    (tmp_path / "s.csv").write_text("file_name,label,cat,cow\n" + rows)
+    with pytest.raises(ProtocolError, match=rf"s\.csv, {BAD_ROWS[rows]}"):
+        read_scores(tmp_path / "s.csv")
+
+
 @pytest.mark.parametrize("text", ["file_name,label,cat\n", "file_name,label,cat\na,cat,x\n", ""])
 def test_a_bad_file_is_refused(text, tmp_path):
     (tmp_path / "s.csv").write_text(text)
@@ -203,3 +265,79 @@ def test_embeddings_are_written_in_the_manifests_order_and_read_as_vectors(toy_m
             with torch.no_grad():
                 expected = detector(torch.from_numpy(rows)).embedding.double().mean(0).numpy()
             assert row == pytest.approx(expected, abs=1e-5)
+
+
+# What a run is: classes are a part of it.
+
+
+def reversed_stream(stream) -> Stream:
+    def part(m):
+        return Manifest(m.name, m.trials, root=m.root, classes=CLASSES[::-1])
+
+    return Stream(Task(t.name, part(t.train), part(t.dev), part(t.test)) for t in stream)
+
+
+def test_a_checkpoint_of_classes_in_another_order_is_refused(stream, tmp_path):
+    path = tmp_path / "c.safetensors"
+    next(learn(make(), Naive(), stream, training=TRAINING, checkpoint=path))
+    with pytest.raises(CheckpointError, match="classes was"):
+        list(
+            learn(
+                make(CLASSES[::-1]),
+                Naive(),
+                reversed_stream(stream),
+                training=TRAINING,
+                checkpoint=path,
+            )
+        )
+
+
+def test_a_checkpoint_of_another_criterion_is_refused(stream, tmp_path):
+    def mine(output, batch):
+        return output.logits.square().mean()
+
+    path = tmp_path / "c.safetensors"
+    next(learn(make(), Naive(), stream, training=TRAINING, checkpoint=path))
+    with pytest.raises(CheckpointError, match="criterion was"):
+        list(learn(make(), Naive(), stream, training=TRAINING, checkpoint=path, criterion=mine))
+
+
+def test_the_digest_tells_classes_in_another_order_apart():
+    assert make().digest == make().digest != make(CLASSES[::-1]).digest
+
+
+def test_what_was_known_stays_known_and_all_heads_are_opened(stream):
+    detector = make()
+    detector.know(("dog",))
+    training = Training(**{**vars(TRAINING), "heads": "seen"})
+    next(learn(detector, Naive(), stream, training=training))
+    assert detector.known == ("cat", "cow", "dog")
+    next(learn(detector, Naive(), stream, training=TRAINING))
+    assert detector.known == CLASSES
+    for strangers in (("ox",), ()):
+        with pytest.raises(SettingsError, match="can't be known"):
+            detector.know(strangers)
+
+
+@pytest.mark.parametrize("classes", [("spoof", "bonafide"), ("female", "male")])
+def test_two_other_classes_have_no_score(classes):
+    detector = Detector.build({"name": "logmel", "bands": 8}, "linear", classes=classes)
+    with pytest.raises(SettingsError, match="a score weighs bonafide against spoof"):
+        detector.score(np.random.default_rng(0).normal(size=48_000).astype(np.float32))
+
+
+def test_a_rule_goes_where_the_detector_goes():
+    from earwitness.rules.affine import Affine
+
+    detector = make()
+    detector.set_rule(Affine(classes=4))
+    assert detector.double().rule.scale.dtype == torch.float64
+    assert detector.to("meta").rule.scale.device.type == "meta"
+
+
+def test_the_best_epoch_is_not_chosen_by_logits_that_don_t_decide(stream):
+    from earwitness.strategies.cope import CoPE
+
+    training = Training(**{**vars(TRAINING), "restore": "best"})
+    with pytest.raises(SettingsError, match="CoPE decides by a rule"):
+        next(learn(make(), CoPE(), stream, training=training))

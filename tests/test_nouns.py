@@ -9,7 +9,7 @@ import pytest
 
 from earwitness.errors import ProtocolError, SettingsError
 from earwitness.files import remove_leftovers, write_atomically, write_json, write_text
-from earwitness.scores import Scores
+from earwitness.scores import Scores, read_scores
 from earwitness.shelf import Shelf, bind_settings
 from earwitness.streams import Stream, Task
 from earwitness.trials import Manifest, Trial, join_manifests, read_label
@@ -203,6 +203,14 @@ def test_a_bad_score_file_says_where_and_what(text, tmp_path):
     (tmp_path / "s.csv").write_text(text)
     with pytest.raises(ProtocolError, match=BAD_SCORES[text]):
         Scores.read(tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("score", ["score", "Score", " SCORE"])
+def test_the_label_may_stand_before_the_score(score, tmp_path):
+    (tmp_path / "s.csv").write_text(f"file_name,label,{score}\na,real,1.5\nb,fake,-2\n")
+    scores = read_scores(tmp_path / "s.csv")
+    assert isinstance(scores, Scores)
+    assert (scores.bonafide.tolist(), scores.spoof.tolist()) == ([1.5], [-2.0])
 
 
 def test_joining_needs_the_same_trials():

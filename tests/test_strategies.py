@@ -35,6 +35,11 @@ OTHER_FORMS = {
         },
     ),
     "rwm, automatic groups": ("rwm", {"compact": "auto", "direction_norm": "spectral"}),
+    "rawm, every batch": ("rawm", {"timing": "online_all"}),
+    "lwf and owm, every batch": (
+        "chain",
+        {"parts": ({"name": "lwf"}, {"name": "owm", "timing": "online_all"})},
+    ),
     "rawm, additive": ("rawm", {"regulariser": "additive", "eta": 0.3}),
     "joint, going on": ("joint", {"restart": False}),
 }
@@ -441,3 +446,28 @@ def test_p_of_samples_is_the_ridge_of_their_second_moments(toy_stream):
     assert np.abs(kept - expected).max() < 1e-6
     means = sum(np.outer(x.mean(0), x.mean(0)) for x in rows)
     assert np.abs(kept - np.linalg.inv(np.eye(len(means)) + means / 0.3)).max() > 1e-3  # not OWM's
+
+
+@pytest.mark.parametrize("other", ["derpp", "gem", "lwf", "agem"])
+def test_p_hears_the_steps_batch_and_no_memory(other, toy_stream):
+    """Other strategies of a chain look at memories in training mode; P must not learn those."""
+    parts = ({"name": "owm", "timing": "online_all"}, {"name": other})
+    strategy = STRATEGIES.build("chain", parts=parts)
+    heard, inputs = [], []
+
+    class Noting(type(strategy)):
+        def extend_batch(self, learning, batch):
+            inputs.append(super().extend_batch(learning, batch))
+            return inputs[-1]
+
+        def edit_gradients(self, learning, batch, output):
+            rows = self.strategies[0]._heard["back_end.pooling.attention"]
+            with quiet(learning.detector) as detector:
+                frames = detector.front_end(batch.wave, batch.length)
+            heard.append((rows, frames.values.transpose(1, 2).mean((0, 1))))
+            super().edit_gradients(learning, batch, output)
+
+    strategy.__class__ = Noting
+    list(learn(make_detector(), strategy, toy_stream, training=TRAINING))
+    for rows, expected in heard:
+        assert torch.allclose(rows[0], expected, atol=1e-5)

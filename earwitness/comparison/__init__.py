@@ -1,7 +1,7 @@
 """Many strategies beside each other: what they reach, forget and cost, and which differences are real.
 
-A comparison is of run folders with the same tasks, judged by the same metric: strategy x seed x order of
-the tasks. All numbers come from their score files. The rules:
+A comparison is of run folders with the same tasks, judged by the same metric: strategy x seed x order
+of the tasks. All numbers come from their score files. The rules:
 
 - Methods are compared by the differences of runs with the same seed and order (`statistics` says what
   counts as one observation). Intervals are 95 % Student-t. Of two p-values one belongs to the interval,

@@ -46,14 +46,12 @@ def compare(
     folders = [folders] if isinstance(folders, RunFolder) else list(folders)
     require_alike(folders)
     view = _view(folders, metric, units)
-    planned = plans(folders)
-    methods = _timed([_method(plan, view) for plan in planned if plan.done])
     lower = lower_is_better(view.metric)
-    reference = _reference(methods, reference)
+    planned, told = plans(folders), [folder.provenance for folder in folders]
+    methods = _timed([_method(plan, view) for plan in planned if plan.done])
+    reference, missing = _reference(methods, reference), _missing(planned, view)
     methods = sorted(against(methods, reference, view), key=lambda one: _rank(one, lower))
     marked = marks(methods, view.metric, units)
-    missing = _missing(planned, view)
-    told = [folder.provenance for folder in folders]
     return Comparison(
         name=" and ".join(folder.name for folder in folders),
         metric=view.metric,
@@ -92,7 +90,7 @@ def _view(folders: Sequence[RunFolder], metric: str | None, units: str) -> View:
 
 
 def _method(plan: Plan, view: View) -> Method:
-    readings = [read(run, view) for run in plan.done]
+    readings = sorted((read(run, view) for run in plan.done), key=lambda one: one.unit[::-1])
     values = {key: [one.values[key] for one in readings] for key in readings[0].values}
     strategy = readings[0].strategy
     name = str(strategy.get("name", plan.runs[0].label))
@@ -113,7 +111,7 @@ def _method(plan: Plan, view: View) -> Method:
                  for task in view.orders[0]},
         by_order=[over.of_order(order, values["final_average"])
                   for order in range(1, len(view.orders) + 1)],
-        shares=shares(dict(zip(over.runs, values["final_average"], strict=True))),
+        shares=shares({one.unit: one.values["final_average"] or 0.0 for one in readings}),
         against=None,
         by_units={},
         stores=_stores(readings),
@@ -171,7 +169,10 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _timed(methods: Sequence[Method]) -> list[Method]:
     """Learning time as a multiple of naive's; only runs of one folder had the same machine."""
-    naive = {one.folder: one.by_run("seconds_a_task") for one in methods if one.role == "naive"}
+    naive: dict[str, dict[Unit, float]] = {}
+    for one in sorted(methods, key=lambda one: one.label.rsplit("/", 1)[-1] != "naive"):
+        if one.role == "naive":
+            naive.setdefault(one.folder, one.by_run("seconds_a_task"))
     return [replace(one, times_naive=_times(one, naive.get(one.folder, {}))) for one in methods]
 
 

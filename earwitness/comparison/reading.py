@@ -75,7 +75,8 @@ def require_alike(folders: Sequence[RunFolder]) -> None:
 def _judged(told: dict[str, Any]) -> dict[str, Any]:
     split = told.get("split", "test")
     clips = {
-        task: parts.get(split, {}).get("fingerprint") for task, parts in told.get("manifests", {}).items()
+        task: parts.get(split, {}).get("fingerprint")
+        for task, parts in told.get("manifests", {}).items()
     }
     return {
         "metric": told["metric"],
@@ -99,9 +100,7 @@ def plans(folders: Sequence[RunFolder]) -> list[Plan]:
     """
     made = [plan for folder in folders for plan in _plans(folder)]
     taken = Counter(plan.label for plan in made)
-    named = [
-        Plan(f"{p.folder}/{p.label}", p.folder, p.runs) if taken[p.label] > 1 else p for p in made
-    ]
+    named = [Plan(f"{p.folder}/{p.label}", p.folder, p.runs) if taken[p.label] > 1 else p for p in made]
     if len({plan.label for plan in named}) < len(named):
         names = ", ".join(folder.name for folder in folders)
         raise RunError(

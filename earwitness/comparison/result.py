@@ -79,8 +79,8 @@ class Comparison:
 
     ``methods`` are ranked by their mean final average, best first, the bounds behind.
 
-    >>> empty = Comparison("toy", "eer", True, "test", True, ["a"], [["a"]], "runs", None, *[[]] * 2, {},
-    ...                    {}, *[[]] * 4)
+    >>> toy = ("toy", "eer", True, "test", True, ["a"], [["a"]], "runs", None)
+    >>> empty = Comparison(*toy, [], [], {}, {}, [], [], [], [])
     >>> Comparison.from_json(empty.to_json()) == empty
     True
     """

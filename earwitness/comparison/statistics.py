@@ -1,16 +1,16 @@
-"""Which differences the runs can show: paired tests, correction for many comparisons, shares of variance.
+"""Which differences the runs can show: paired tests, correction for many, shares of variance.
 
 Two methods are compared by the differences of runs with the same seed and the same order of tasks: what
 seed and order do to both cancels. What counts as one independent observation is a choice, ``units``:
 
-- ``runs``: each (seed, order) pair. Speaks about other seeds with *these* orders. How much a difference
-  moves from order to order then widens the interval, which is on the safe side; but a seed gives the same
-  first weights in every order, and where these move the difference, runs that share a seed are counted as
-  more than they are.
-- ``seeds``: differences are averaged over the orders of each seed. Exact for the same claim, whatever
-  seeds do, with fewer degrees of freedom.
-- ``orders``: averaged over the seeds of each order. For the claim about orders that were not run, as far
-  as these can be taken for a sample of them; three orders say little, and the interval shows it.
+- ``runs``: each (seed, order) pair. Speaks about other seeds with *these* orders. What a difference
+  moves from order to order widens the interval, which is on the safe side. But a seed gives the same
+  first weights in every order, and where these move the difference, runs that share a seed are counted
+  as more than they are.
+- ``seeds``: differences are averaged over the orders of each seed. For the same claim, whatever seeds
+  do, with fewer degrees of freedom.
+- ``orders``: averaged over the seeds of each order. For the claim about orders that were not run, as
+  far as these are a sample of them; three orders say little, and the interval shows it.
 
 With one order the first two are the same.
 """
@@ -32,7 +32,7 @@ Unit = tuple[int, int]
 
 Difference = dict[str, float | None]
 """``pairs`` (how many runs both have), ``units`` (how many observations they make), ``mean``, ``low``,
-``high`` (95 %), ``p`` (Student), ``p_flip`` (sign flips); after `holm` also ``p_holm``, ``p_flip_holm``."""
+``high`` (95 %), ``p`` (Student), ``p_flip`` (sign flips), and corrected ``p_holm``, ``p_flip_holm``."""
 
 UNITS = ("runs", "seeds", "orders")
 _EXACT = 30  # from here on 2^n sums are too many, even halved
@@ -53,16 +53,16 @@ def paired(ours: Mapping[Unit, float], theirs: Mapping[Unit, float], units: str 
     Raises:
         SettingsError: no such units.
     """
-    both = {unit: ours[unit] - theirs[unit] for unit in ours if unit in theirs}
-    observed = np.round(gather(both, units), _DIGITS)
-    mean, low, high = mean_interval(observed) if len(observed) else (None, None, None)
-    several = len(observed) > 1
+    both = {unit: ours[unit] - theirs[unit] for unit in sorted(ours) if unit in theirs}
+    observed = gather(both, units)
+    mean, low, high = mean_interval(observed) if observed else (None, None, None)
+    rounded, several = np.round(observed, _DIGITS), len(observed) > 1
     return {
         "pairs": len(both),
         "units": len(observed),
         **{"mean": mean, "low": low, "high": high},
-        "p": student(observed) if several else None,
-        "p_flip": sign_flip(observed) if several else None,
+        "p": student(rounded) if several else None,
+        "p_flip": sign_flip(rounded) if several else None,
     }
 
 
@@ -112,8 +112,8 @@ def sign_flip(differences: ArrayLike, *, exact: int = _EXACT, seed: int = 0) -> 
     The share of all 2^n choices of signs whose sum is at least as far from 0 as the one observed
     (Fisher, "The design of experiments", 1935, § 21). It takes no shape for granted, and cannot be
     below 2 / 2^n: with five units nothing is significant at 5 %. All choices are counted up to n =
-    ``exact``, from the sums of either half (Horowitz & Sahni, "Computing partitions with applications to
-    the knapsack problem", J. ACM 1974); beyond, 20,000 are drawn, and the observed one is among them
+    ``exact``, from the sums of either half (Horowitz & Sahni, "Computing partitions with applications
+    to the knapsack problem", J. ACM 1974); beyond, 20,000 are drawn, and the observed one is among them
     (Phipson & Smyth, "Permutation p-values should never be zero", 2010).
 
     >>> sign_flip([1.0, 2.0, 3.0]), sign_flip([1.0, -1.0])
@@ -160,7 +160,7 @@ def shares(values: Mapping[Unit, float]) -> dict[str, float] | None:
 
     Variance components of the two-way layout without repetition, from its mean squares, negative ones
     taken as 0 (Searle, Casella & McCulloch, "Variance components", 1992). Shares of the sums of
-    squares would give three orders a seventh of pure chance. Seeds that lack an order are left out; None
+    squares would give three orders a share of pure chance. Seeds that lack an order are left out; None
     with fewer than two orders or two complete seeds, and where nothing varies.
 
     >>> shares({(0, 1): 0.1, (0, 2): 0.3, (1, 1): 0.1, (1, 2): 0.3})

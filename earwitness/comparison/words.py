@@ -8,6 +8,7 @@ from earwitness.errors import SettingsError
 from earwitness.report.words import number, percent
 
 __all__ = [
+    "LEVEL",
     "MEASURES",
     "METRICS",
     "Measure",
@@ -23,7 +24,8 @@ __all__ = [
     "verdict",
 ]
 
-_LEVEL = 0.05  # of every claim, after correction
+LEVEL = 0.05  # of every claim, after correction
+_FEWEST = 3  # observations; the interval of two is far too wide or, by accident, far too narrow
 _NOTHING = "–"
 METRICS = {"eer": "EER", "accuracy": "accuracy", "auc": "AUC"}
 
@@ -74,17 +76,17 @@ MEASURES = {
     "learning_accuracy": Measure(
         "{} as learned", "mean {} on each task right after it was learned", "level", "summary"
     ),
-    "clear_in_domain": Measure("in-domain", "mean {} on each task as learned", "level", "clear"),
+    "clear_in_domain": Measure("CLEAR in-domain", "mean {} on each task as learned", "level", "clear"),
     "clear_next_domain": Measure(
-        "next-domain", "mean {} on each task just before it is learned", "level", "clear"
+        "CLEAR next-domain", "mean {} on each task just before it is learned", "level", "clear"
     ),
     "clear_backward": Measure(
-        "backward", "mean {} on earlier tasks, over all times: a level", "level", "clear"
+        "CLEAR backward", "mean {} on earlier tasks, over all times: a level", "level", "clear"
     ),
     "clear_forward": Measure(
-        "forward", "mean {} on tasks not yet learned, over all times: a level", "level", "clear"
+        "CLEAR forward", "mean {} on tasks not yet learned, over all times: a level", "level", "clear"
     ),
-    "clear_accuracy": Measure("accuracy", "mean {} on all tasks already learned", "level"),
+    "clear_accuracy": Measure("CLEAR accuracy", "mean {} on all tasks already learned", "level"),
 }
 
 
@@ -121,19 +123,19 @@ def require_metric(metric: str) -> None:
 
 
 def verdict(difference: Difference | None, higher: bool) -> str:
-    """What a difference to the reference may be called, after correction for the others.
+    """The word that a difference earns, after correction for the others of its table.
 
-    >>> verdict({"mean": -0.1, "p_holm": 0.01}, higher=False)
+    >>> verdict({"mean": -0.1, "units": 5, "p_holm": 0.01}, higher=False)
     'better'
-    >>> verdict({"mean": -0.1, "p_holm": 0.2}, higher=False)
+    >>> verdict({"mean": -0.1, "units": 5, "p_holm": 0.2}, higher=False)
     'cannot be told apart'
     """
     if difference is None or difference["mean"] is None:
-        return "no run that both have"
+        return "no run in common"
     p, mean = difference["p_holm"], difference["mean"]
-    if p is None:
-        return "one run that both have: nothing can be said"
-    if p >= _LEVEL:
+    if p is None or (difference["units"] or 0) < _FEWEST:
+        return "too few runs to tell"
+    if p >= LEVEL:
         return "cannot be told apart"
     return "better" if (mean > 0) == higher else "worse"
 

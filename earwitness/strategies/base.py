@@ -96,6 +96,16 @@ class Strategy(ABC):
         """How the detector decides from now on, where its own logits don't say it."""
         return None
 
+    @property
+    def restarts(self) -> bool:
+        """Whether every task begins with the first weights: then none is a later one."""
+        return bool(getattr(self, "restart", False))
+
+    @property
+    def decides_by_rule(self) -> bool:
+        """Whether ``rule`` may give something: then the detector's own logits don't decide."""
+        return type(self).rule is not Strategy.rule
+
     def check_optimiser(self, optimiser: str, weight_decay: float) -> None:
         """Warn where the optimiser undoes what the strategy does."""
 

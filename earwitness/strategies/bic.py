@@ -17,7 +17,7 @@ from torch import Tensor
 from earwitness.backends.base import Output
 from earwitness.batches import Batch
 from earwitness.detector import Detector
-from earwitness.errors import SettingsError
+from earwitness.errors import RunError, SettingsError
 from earwitness.rules import RULES
 from earwitness.rules.base import Rule
 from earwitness.strategies.base import Learning, Storage, quiet
@@ -45,6 +45,10 @@ class BiC(Rehearsal):
     memory's clips are distilled. In the authors' code a ridge holds beta to 0; here also alpha to 1,
     as it has no bound on clips without an error.
 
+    The part that is set apart holds ``round(held_out * budget)`` clips and needs one of each class of
+    each task: that number is the most (class, task) pairs a stream may have, 20 with the settings as
+    they are.
+
     Args:
         budget: clips kept in all. ``share``: remembered clips for each clip of the batch.
         temperature: of the distillation.
@@ -53,6 +57,9 @@ class BiC(Rehearsal):
 
     >>> BiC(budget=100).held.memory.budget
     10
+
+    Raises:
+        RunError: at the start of a task whose (class, task) pairs are too many for the part set apart.
     """
 
     source = "Wu et al., CVPR 2019"
@@ -88,8 +95,17 @@ class BiC(Rehearsal):
         return train.where(lambda trial: trial.id not in apart)
 
     def begin_task(self, learning: Learning, task: Task) -> None:
-        """Count the task's classes."""
+        """Count the task's classes; see that there is room for one clip of each that is set apart."""
         self._new = len(task.train.counts())
+        apart = set_apart(task.train, self.held_out)
+        groups = len(self.held.seen) + len({trial.label for trial in task.train if trial.id in apart})
+        held, rest = self.held.memory.budget or 0, self.memory.budget or 0
+        if groups > held:
+            raise RunError(
+                f"task {task.name!r}: held_out={self.held_out:g} of budget={held + rest} sets {held} "
+                f"clip(s) apart, which can't hold one of each of {groups} groups, the classes of each "
+                "task so far; raise budget or held_out."
+            )
 
     def objective(self, learning: Learning, batch: Batch, output: Output) -> Tensor:
         """(1 - l) times the criterion and l times the distillation of old classes."""

@@ -1,6 +1,7 @@
 """Several strategies at once, for instance a memory and a projection."""
 
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 from torch import Tensor
@@ -19,6 +20,42 @@ __all__ = ["Chain"]
 
 _ALONE = ("choose_data", "objective", "rule")  # verbs whose answers can't be put together
 
+# Classes, with those derived from them, whose methods are about the detector's own weights: anchors,
+# teachers, what turns gradients, what rewrites the head. A part with a true ``restart`` counts as
+# _RESTART: it puts the first weights back.
+_ON_WEIGHTS = ("Anchored", "LwF", "ProjectedStrategy", "SubspaceStrategy", "GEM", "RegO", "CWRStar")
+_RESTART = "restart"
+_CLASHES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    (
+        "ELMA",
+        _ON_WEIGHTS,
+        "after the first task the one trains updates beside the detector's weights, which stand "
+        "still, and the other is about those weights",
+    ),
+    (
+        "ELMA",
+        (_RESTART,),
+        "the one's updates are to weights that the other puts back to the first ones",
+    ),
+    ("ELMA", ("Frozen",), "the one's updates are trained after the first task, when the other stops"),
+    (
+        "Frozen",
+        _ON_WEIGHTS,
+        "the one trains nothing after the first task, so the other would have nothing to act on",
+    ),
+    (
+        "Frozen",
+        (_RESTART,),
+        "the other puts the first weights back, and the one doesn't train them again",
+    ),
+    (
+        "MemoryOnly",
+        ("Rehearsal",),
+        "the one trains on its memory in place of the batch, so the other's replayed clips are dropped "
+        "or are copies of the one's",
+    ),
+)
+
 
 class Chain(Strategy):
     """The parts' verbs, one part after the other.
@@ -32,6 +69,11 @@ class Chain(Strategy):
     projected. Every part sees the batch as all of them extended it, replayed clips included: of two
     parts that fill memories from batches, each would store what the other replays.
 
+    Parts that undo one another are refused: ``elma`` goes with memories that replay, but not with what
+    holds, distils, turns or restarts weights; nor do these go with ``frozen`` and ``slda``, which train
+    on the first task only; and what trains on its memory alone (``gdumb`` and the like) doesn't go
+    with a replay.
+
     Args:
         parts: ``name`` and settings of each strategy.
 
@@ -40,8 +82,8 @@ class Chain(Strategy):
     ['Replay', 'OWM']
 
     Raises:
-        SettingsError: no part, a part without a name or with unknown settings, or two parts that each
-            choose the data, the objective or the rule.
+        SettingsError: no part, a part without a name or with unknown settings, two parts that each
+            choose the data, the objective or the rule, or two that undo one another.
     """
 
     keeps = "what its parts keep"
@@ -58,6 +100,18 @@ class Chain(Strategy):
         if not self.strategies:
             raise SettingsError("a chain needs at least one part, as {name = ..., settings}.")
         self._sole = {verb: self._only(verb) for verb in _ALONE}
+        for one, other in permutations(self.strategies, 2):
+            _check_pair(one, other)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether a part does."""
+        return any(part.restarts for part in self.strategies)
+
+    @property
+    def decides_by_rule(self) -> bool:
+        """Whether a part does."""
+        return any(part.decides_by_rule for part in self.strategies)
 
     def _only(self, verb: str) -> Strategy:
         """The one part that changes the verb, or any if none does."""
@@ -148,3 +202,18 @@ def _build(part: dict[str, Any]) -> Strategy:
         raise SettingsError(f"chain: each part needs the name of a strategy; found only {part}.")
     built: Strategy = STRATEGIES.build(**part)
     return built
+
+
+def _check_pair(one: Strategy, other: Strategy) -> None:
+    """Refuse two parts that undo one another."""
+    mine, others = _kinds(one), _kinds(other)
+    for kind, clashing, why in _CLASHES:
+        if kind in mine and others.intersection(clashing):
+            names = f"{type(one).__name__} and {type(other).__name__}"
+            raise SettingsError(f"chain: {names} can't be put together: {why}; leave one of them out.")
+
+
+def _kinds(part: Strategy) -> set[str]:
+    """The part's classes by name (by name, so that a chain loads no other strategy's module)."""
+    names = {kind.__name__ for kind in type(part).__mro__}
+    return names | {_RESTART} if getattr(part, "restart", False) else names

@@ -36,7 +36,9 @@ class CoPE(Rehearsal):
     """Continual prototype evolution: one prototype a class, and it decides.
 
     The head is not trained, so the detector's own logits mean nothing. A class's first prototype is
-    the mean of its first batch. Each batch of a task's first epoch is offered to the memory.
+    the mean of its first batch. Each batch of a task's first epoch is offered to the memory. The loss
+    grows with the batch (the authors' are of 10 clips and 10 of the memory): in larger ones a bound on
+    the gradient, ``clip_norm``, keeps it from blowing up.
 
     Args:
         budget: clips kept in all. ``share``: remembered clips for each clip of the batch.

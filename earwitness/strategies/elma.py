@@ -38,7 +38,8 @@ class ELMA(Strategy):
     Departs from the released code: the base is the detector that the first task trained (theirs is
     random weights, and the first task trains an update too); updates are not divided by their rank; a
     clip's score doesn't depend on other clips; a bound on the number of updates. Chain it with memories
-    only: penalties and projections know the detector's weights, which don't move here.
+    only: penalties and projections know the detector's weights, which don't move here, and a
+    ``Chain`` refuses them.
 
     Args:
         rank: inner size of A and B, less where a layer is smaller.

@@ -18,8 +18,10 @@ __all__ = ["Frozen", "freeze", "hold_statistics", "thaw"]
 class Frozen(Strategy):
     """Learns the first task as ``naive`` does, and nothing after it.
 
-    Its forgetting is zero by construction, so a method that forgets little must also be better than
-    this at later tasks to have learned anything.
+    Where the classes are the same in every task its forgetting is zero by construction, so a method
+    that forgets little must also be better than this at later tasks to have learned anything. Where
+    tasks bring new classes and ``Training(heads="seen")`` lets them be named, their untrained logits
+    can take over what the first task had right, and that counts as forgotten.
 
     >>> Frozen().storage().bytes
     0

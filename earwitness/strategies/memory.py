@@ -198,6 +198,21 @@ class Policy(ABC):
         count = len(self.memory)
         return None if count == self.memory.budget else count
 
+    def quota(self) -> int:
+        """The even part of each group so far, in whole clips.
+
+        Raises:
+            RunError: that is not one clip, so that a group could only be left out.
+        """
+        assert self.memory.budget is not None, "quotas are parts of a budget"
+        quota = self.memory.budget // len(self.seen)
+        if not quota:
+            raise RunError(
+                f"a memory of {self.memory.budget} clip(s) can't hold one of each of "
+                f"{len(self.seen)} groups; raise budget, or balance fewer things."
+            )
+        return quota
+
 
 class Balanced(Policy):
     """At most ``budget // groups`` clips of each group; with one group, reservoir sampling.
@@ -225,7 +240,7 @@ class Balanced(Policy):
         if self.seen[group] == 1:
             self._make_room(generator)
         mine = self.memory.of(group)
-        if len(mine) < self._quota():
+        if len(mine) < self.quota():
             return self.room
         if self.keep != "random":
             return mine[0] if self.keep == "last" else None
@@ -233,18 +248,9 @@ class Balanced(Policy):
         drawn = _below(self.seen[group], generator)
         return sorted(mine)[drawn] if drawn < len(mine) else None
 
-    def _quota(self) -> int:
-        assert self.memory.budget is not None, "quotas are parts of a budget"
-        return self.memory.budget // len(self.seen)
-
     def _make_room(self, generator: torch.Generator) -> None:
         """Hold every group to the quota, which the new one has lowered."""
-        quota = self._quota()
-        if not quota:
-            raise RunError(
-                f"a memory of {self.memory.budget} clip(s) can't hold one of each of "
-                f"{len(self.seen)} groups; raise budget, or balance fewer things."
-            )
+        quota = self.quota()
         crowded = [of for of in map(self.memory.of, self.memory.groups) if len(of) > quota]
         gone = [place for of in crowded for place in self._order(of, generator)[quota:]]
         if gone:
@@ -267,8 +273,7 @@ class Greedy(Policy):
         """The next free place, or that of a clip of the largest group."""
         if self.room is not None:
             return self.room
-        assert self.memory.budget is not None
-        if len(self.memory.of(group)) >= self.memory.budget // len(self.seen):
+        if len(self.memory.of(group)) >= self.quota():
             return None
         largest = max(map(self.memory.of, self.memory.groups), key=len)
         return largest[_below(len(largest), generator)]

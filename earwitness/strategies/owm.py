@@ -30,8 +30,10 @@ class OWMS(ProjectedStrategy):
     """OWM whose P learns every clip's inputs, not the means of batches, and whose biases are protected.
 
     Ours, and named apart because it is not what the paper does. After the tasks so far P is
-    (I + S / alpha)^-1, S the sum over their batches of the mean of x x' (x a layer's input, with a
-    constant 1 for the bias). The mean of a batch hides all that varies from clip to clip; S has it,
+    (I + S / alpha)^-1, S the sum over their batches of the mean over clips of X'X. The rows of X are
+    a layer's inputs for one clip, with a constant 1 for the bias: one row, or where a layer sees
+    frames or positions up to 16 of them, whose moments are summed and not averaged, so that such a
+    layer learns up to 16 times as much energy from a clip. Means hide what varies; S has it,
     as the subspaces of gradient projection memory do (Saha et al., ICLR 2021), but softly: a
     direction of energy s keeps 1 / (1 + s / alpha) of its gradient and nothing is cut off.
 

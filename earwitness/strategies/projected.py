@@ -155,6 +155,11 @@ class ProjectedStrategy(Strategy):
     def _acts(self, learning: Learning) -> bool:
         return self.strength > 0 and (learning.position > 0 or self.timing == "online_all")
 
+    def extend_batch(self, learning: Learning, batch: Batch) -> Batch:
+        """The batch as it is; what is heard next is the step's own forward pass."""
+        self._heard.clear()
+        return batch
+
     def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
         """Turn each protected gradient (or, later, each update) into the method's direction."""
         acts, online = self._acts(learning), self._learns_online(learning)
@@ -229,6 +234,7 @@ class ProjectedStrategy(Strategy):
         with quiet(detector), listen(self._layers, training_only=False) as heard:
             for number, batch in enumerate(learning.data()):
                 batch = batch.to(detector.device)  # noqa: PLW2901
+                heard.clear()
                 self.observe(detector(batch.wave, batch.length), batch)
                 if self.timing == "post_task":
                     decay = self.alpha_decay ** (number / learning.batches)

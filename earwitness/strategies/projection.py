@@ -197,7 +197,8 @@ class Projector:
 
     def load(self, state: dict[str, object]) -> None:
         """Take up a saved state."""
-        self.p = state["p"].to(self.p)  # type: ignore[attr-defined]
+        # A copy, as steps change P in place.
+        self.p = state["p"].to(self.p, copy=True)  # type: ignore[attr-defined]
         for name in _NUMBERS:
             setattr(self, name, state[name])
 

@@ -54,8 +54,9 @@ class ProtectedLayer:
     def rows(self, inputs: Tensor) -> Tensor:
         """Mean inputs (n, d) of one batch: one row, or one for each position of a convolution.
 
-        With ``inputs="samples"`` nothing is averaged: the rows are those of each clip (at most 16),
-        divided by sqrt(batch), so that R'R is the batch's mean second moment.
+        With ``inputs="samples"`` nothing is averaged: the rows are those of each clip, at most 16 of
+        its frames or positions, divided by sqrt(batch), so that R'R is the mean over clips of the
+        sum of their rows' moments. ``positions`` and ``frames`` are of the means.
         """
         if self.inputs == "samples":
             return self.samples(inputs, _ROWS_A_CLIP) / len(inputs) ** 0.5
@@ -162,7 +163,10 @@ def find_layers(
 
 @contextmanager
 def listen(layers: list[ProtectedLayer], *, training_only: bool) -> Iterator[dict[str, Tensor]]:
-    """Record each layer's mean inputs of the latest forward pass: name -> rows (n, d).
+    """Record each layer's mean inputs of the first forward pass: name -> rows (n, d).
+
+    Clear the record to hear the next. The first pass of a step is that of its batch; later ones are
+    of memories that other strategies look at.
 
     With ``training_only``, passes in evaluation mode (somebody looking) are not heard.
     """
@@ -170,7 +174,7 @@ def listen(layers: list[ProtectedLayer], *, training_only: bool) -> Iterator[dic
 
     def take(layer: ProtectedLayer, inputs: Tensor) -> None:
         if layer.module.training or not training_only:
-            heard[layer.name] = layer.rows(inputs)
+            heard.setdefault(layer.name, layer.rows(inputs))
 
     with hear(layers, take):
         yield heard

@@ -98,5 +98,5 @@ class SI(Anchored):
     def load(self, state: dict[str, Any], detector: Detector) -> None:
         """Take up a saved state."""
         super().load(state, detector)
-        self._start = {n: v.to(detector.device) for n, v in state["start"].items()}
-        self._path = {n: v.to(detector.device) for n, v in state["path"].items()}
+        self._start = {n: v.to(detector.device, copy=True) for n, v in state["start"].items()}
+        self._path = {n: v.to(detector.device, copy=True) for n, v in state["path"].items()}

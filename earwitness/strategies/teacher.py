@@ -42,6 +42,9 @@ class Teacher:
     def take(self, detector: Detector) -> None:
         """Copy the detector as it is now."""
         self._model = copy.deepcopy(detector).eval().requires_grad_(False)
+        for module in self._model.modules():  # who listens to the detector doesn't mean the copy
+            module._forward_pre_hooks.clear()
+            module._forward_hooks.clear()
         self._model.set_rule(None)  # never asked, and some hold many clips
 
     @torch.no_grad()

@@ -1,0 +1,101 @@
+"""The tables of a comparison as Markdown, and its figures as PNG, for a page in docs/results.
+
+    python scripts/comparison_tables.py RUN... docs/results/PAGE.md
+
+Replaces what stands between ``<!-- comparison -->`` and ``<!-- /comparison -->`` in the page and writes
+figures into a folder of the page's name; the words around them are written by hand.
+"""
+
+import sys
+from pathlib import Path
+
+from earwitness import figures
+from earwitness.comparison import Comparison, compare
+from earwitness.comparison.pictures import draw
+from earwitness.comparison.tables import (
+    Rows,
+    against_reference,
+    by_order,
+    by_task,
+    costs,
+    measures,
+    shown,
+)
+from earwitness.runs import RunFolder
+
+START, END = "<!-- comparison -->", "<!-- /comparison -->"
+CAPTIONS = {
+    "final": "Final average of every method",
+    "curves": "Mean over the tasks seen so far",
+    "storage": "Final average against storage",
+    "time": "Final average against time",
+    "trade-off": "Forgetting against learning",
+}
+
+
+def table(told: Rows) -> str:
+    lines = [told.columns, ["---"] * len(told.columns), *told.rows]
+    return (
+        "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines) + "\n"
+    )
+
+
+def listed(comparison: Comparison, kind: str) -> str:
+    marks = comparison.marks
+    return "".join(f"- {marks[key].told}\n" for key in shown(comparison, kind) if key in marks)
+
+
+def parts(comparison: Comparison, pictures: dict[str, str]) -> list[str]:
+    def picture(name: str) -> list[str]:
+        return [f"![{CAPTIONS[name]}]({pictures[name]})\n"] if name in pictures else []
+
+    against = [
+        f"Differences from {comparison.reference}, paired by seed and order [95 % Student-t interval]. "
+        "p: Student's, and of sign flips, never below 2/2^n with n runs; both corrected for the "
+        "number of methods (Holm):\n",
+        table(against_reference(comparison)),
+    ]
+    orders = [
+        "Final average of each order, and the shares of its variance:\n",
+        table(by_order(comparison)),
+    ]
+    return [
+        f"Mean ± half of the 95 % Student-t interval over {comparison.units}, per cent. ● is better "
+        "than every other method, ○ cannot be told apart from the best (paired differences, Holm, "
+        "5 %); (bounds) are not ranked. Made by `scripts/comparison_tables.py`.\n",
+        *(f"{line}\n" for line in (*comparison.headline, *comparison.notes)),
+        *picture("final"),
+        table(measures(comparison, "summary")),
+        listed(comparison, "summary"),
+        *(against if comparison.reference else []),
+        *picture("curves"),
+        "CLEAR's four (levels, not differences):\n",
+        table(measures(comparison, "clear")),
+        "What is kept after the last task, and time, judging included:\n",
+        table(costs(comparison)),
+        *picture("storage"),
+        *picture("time"),
+        *picture("trade-off"),
+        "At the end, on each task:\n",
+        table(by_task(comparison)),
+        *(orders if len(comparison.orders) > 1 else []),
+    ]
+
+
+def main() -> None:
+    *runs, page = (Path(given) for given in sys.argv[1:])
+    comparison = compare([RunFolder(run) for run in runs])
+    folder = page.with_suffix("")
+    drawn = draw(comparison)
+    for name, figure in drawn.items():
+        figures.to_png(figure, folder / f"{name}.png")
+    told = parts(comparison, {name: f"{folder.name}/{name}.png" for name in drawn})
+    before, rest = page.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    text = before + START + "\n\n" + "\n".join(told) + "\n" + END + after
+    page.write_text(text, encoding="utf-8")
+    print(f"wrote {page}")
+
+
+if __name__ == "__main__":
+    main()
