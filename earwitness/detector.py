@@ -230,7 +230,7 @@ class Detector(nn.Module):
         wave = audio.read(recording).wave if isinstance(recording, str | Path) else recording
         if self.classes != CLASSES:
             raise SettingsError(
-                f"a score weighs bonafide against spoof; this detector names {', '.join(self.classes)}. "
+                f"a score weighs bonafide against spoof; this names {', '.join(self.classes)}. "
                 "Use judge() and its logits, or score a manifest of these classes."
             )
         policy = windows or self.windows
