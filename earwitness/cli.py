@@ -115,7 +115,7 @@ def compare(
     ] = None,
     units: Annotated[str, typer.Option(help="one observation: runs, seeds or orders")] = "runs",
 ) -> None:
-    """Compare strategies over seeds and orders: what they reach and cost, which differences are real."""
+    """Compare strategies over seeds and orders: what they reach, cost, and which differences hold."""
     from earwitness.comparison import compare as compare_runs
     from earwitness.comparison import overview, write
     from earwitness.runs import RunFolder

@@ -10,6 +10,8 @@ import pytest
 
 from earwitness import audio
 from earwitness.detector import Detector, Windows
+from earwitness.doctor import describe_strategies
+from earwitness.strategies import STRATEGIES
 
 
 def call(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -112,9 +114,7 @@ def test_wrong_usage_and_wrong_data(words, place):
 def test_lists_and_doctor_and_version(place):
     told = call("list", "strategies")
     assert told.returncode == 0
-    assert [line.split()[0] for line in told.stdout.splitlines()[1:]] == [
-        "naive", "joint", "replay", "owm", "rawm", "rwm",
-    ]  # fmt: skip
+    assert [line.split()[0] for line in told.stdout.splitlines()[1:]] == list(STRATEGIES.table)
     assert call("doctor").returncode == 0
     assert call("--version").stdout.strip() == "0.1.0"
 
@@ -126,3 +126,22 @@ def test_a_folder_becomes_a_manifest(place):
     told = call("manifest", "folder", "tree", "-o", "tree.tsv", cwd=place)
     assert told.returncode == 0, told.stderr
     assert len((place / "tree.tsv").read_text().splitlines()) == 3
+
+
+def test_strategies_say_what_they_keep_and_where_they_are_from(place):
+    told = call("strategies")
+    assert told.returncode == 0
+    for name in STRATEGIES.table:
+        assert name in told.stdout
+    bounds = ("naive", "joint", "cumulative", "frozen", "chain")
+    for name, line, keeps, source in describe_strategies():
+        assert line, name
+        assert keeps, name
+        assert source or name in bounds, name
+
+
+def test_embed_tune_and_compare_answer(place):
+    for verb in ("embed", "tune", "compare", "legacy"):
+        assert "Usage" in call(verb, "--help").stdout
+    assert call("compare", "nowhere").returncode == 1
+    assert call("tune", "nowhere.toml").returncode == 2

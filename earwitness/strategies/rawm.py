@@ -41,6 +41,9 @@ class RAWM(ProjectedStrategy):
     0.3
     """
 
+    source = "Zhang et al., ICML 2023"
+    keeps = "one square matrix a layer and a copy of the weights"
+
     def __init__(
         self,
         *,
