@@ -84,7 +84,8 @@ def run(
         typer.echo(f"failed: {place}: {reason}", err=True)
     if plan.skipped:
         typer.echo(f"left out {len(plan.skipped)} unusable file(s), named in provenance.json", err=True)
-    verb = "compare" if len(done.provenance["orders"]) > 1 else "report"
+    told = done.provenance
+    verb = "report" if len(told["orders"]) == 1 and told["metric"] == "eer" else "compare"
     typer.echo(f"done: {folder}\nnext: earwitness {verb} {folder}")
     if done.failed():
         raise typer.Exit(1)
