@@ -5,7 +5,8 @@
 An MLP 64-400-400-10 on vectors, batches of 64, one thread. Each figure is CPU time: of a step, the
 median over the steps of the last of three tasks; of a task, the mean over tasks 11 to 20 and over the
 last ten, whose ratio tells whether tasks get dearer. A task's cost may grow with the number of tasks
-only where a method's definition says so (joint, cumulative, GEM).
+only where a method's definition says so (joint, cumulative, GEM, RegO), or while its memory fills (BiC
+here, whose budget must hold something of a thousand groups).
 """
 
 import argparse
@@ -25,7 +26,7 @@ from earwitness.training import learn
 from earwitness.trials import Manifest, Trial
 
 CLASSES = tuple("0123456789")
-GROWS = ("joint", "cumulative", "gem")
+GROWS = ("joint", "cumulative", "gem", "rego")
 SETTINGS = {
     "rwm": {"compact": ("0", "1")},
     "rawm": {"compact": ("0", "1")},
@@ -33,6 +34,10 @@ SETTINGS = {
     "dfwf": {"positive": "0"},
     "chain": {"parts": ({"name": "replay", "balance": "none"}, {"name": "owm_s"})},
     "replay": {"balance": "none"},
+    "gdumb": {"balance": "class"},
+    "gdumb_finetune": {"balance": "class"},
+    "icarl": {"budget": 2000},
+    "bic": {"budget": 20_000},
     "gem": {"per_task": 20},
     "agem": {"per_task": 20},
     "elma": {"experts": 4},

@@ -181,8 +181,10 @@ class _Loop:
 
     def _set_known(self, seen: list[Task]) -> None:
         """With ``heads="seen"``, classes that no task has shown yet cannot be named."""
-        labels = {label for task in seen for label in task.train.counts()}
-        labels |= {*self._known_before} if self.training.heads == "seen" else {*self.detector.classes}
+        if self.training.heads == "all":
+            self.detector.know(self.detector.classes)
+            return
+        labels = {*self._known_before, *(label for task in seen for label in task.train.counts())}
         self.detector.know(c for c in self.detector.classes if c in labels)
 
     def _done(self) -> Done:
