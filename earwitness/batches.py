@@ -51,6 +51,8 @@ class Batch:
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
         moved = {n: getattr(self, n).to(device) for n in ("wave", "length", "label")}
+        if self.reference is not None:
+            moved["reference"] = self.reference.to(device)
         return replace(self, **moved)
 
 

@@ -8,10 +8,11 @@ import pytest
 
 from earwitness.errors import CheckpointError, ProtocolError, RunError, SettingsError
 from earwitness.evaluation import matrix
-from earwitness.experiment import Experiment, vary
+from earwitness.experiment import Experiment
 from earwitness.report import write
 from earwitness.running import run
 from earwitness.runs import RunFolder
+from earwitness.settings import vary
 from earwitness.streams import Stream
 from earwitness.trials import Manifest, Trial
 

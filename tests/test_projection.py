@@ -13,10 +13,10 @@ from earwitness.strategies.projection import (
     Projector,
     in_class_cosine_distance,
     rawm_beta,
-    rawm_regulariser,
     rwm_beta,
 )
 from earwitness.strategies.released import ReleasedProjector
+from earwitness.strategies.teacher import distillation
 
 D = 7
 
@@ -213,11 +213,11 @@ def test_regulariser_by_hand_and_its_minimum():
 
     expected = -(softmax(old / 2) * np.log(softmax(new / 2))).sum(1).mean()
     tensors = torch.from_numpy(new).requires_grad_(), torch.from_numpy(old).requires_grad_()
-    found = rawm_regulariser(*tensors, temperature=2.0)
+    found = distillation(*tensors, temperature=2.0)
     assert math.isclose(found.item(), expected, rel_tol=1e-12)
     found.backward()
     assert tensors[1].grad is None, "no gradient may flow into the teacher"
-    same = rawm_regulariser(torch.from_numpy(old), torch.from_numpy(old), 2.0)
+    same = distillation(torch.from_numpy(old), torch.from_numpy(old), 2.0)
     assert same.item() <= found.item()
 
 

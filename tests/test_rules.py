@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from earwitness.backends.base import Output
+from earwitness.batches import Batch
 from earwitness.detector import Detector
 from earwitness.errors import CheckpointError
 from earwitness.rules import RULES
@@ -234,3 +236,26 @@ def test_a_rules_bonafide_score_is_the_difference_of_its_logits():
     with torch.no_grad():
         gap = detector.judge(wave).score - detector(wave).score
     assert torch.allclose(gap, torch.full((4,), 0.75), atol=1e-6)
+
+
+def test_the_contract_catches_a_rule_that_looks_at_batch_mates():
+    from earwitness import contracts
+
+    class Relative(Affine):
+        def forward(self, detector, wave, length):
+            output = super().forward(detector, wave, length)
+            return Output(output.logits - output.logits.mean(0), output.embedding)
+
+    detector = Detector.build({"name": "logmel", "bands": 8}, "linear")
+    detector.set_rule(Affine(classes=2))
+    contracts.check_detector(detector)
+    detector.set_rule(Relative(classes=2))
+    with pytest.raises(AssertionError, match="depends on batch mates"):
+        contracts.check_detector(detector)
+
+
+def test_a_batch_moves_with_its_reference():
+    wave = torch.zeros(1, 4)
+    batch = Batch(wave, torch.tensor([4]), torch.tensor([0]), ("a",), reference=wave)
+    assert batch.to("meta").reference.device.type == "meta"
+    assert Batch(wave, batch.length, batch.label, ("a",)).to("meta").reference is None

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from earwitness.errors import AudioError, CheckpointError, ProtocolError, RunError, SettingsError
-from earwitness.experiment import Experiment, read_settings
+from earwitness.experiment import Experiment
 from earwitness.running import run
 from earwitness.runs import RunFolder
+from earwitness.settings import read_settings
 from earwitness.tuning.plan import read_plan
 
 FILE = """

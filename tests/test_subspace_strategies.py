@@ -26,7 +26,8 @@ from earwitness.strategies.naive import Naive
 from earwitness.strategies.nscl import NSCL, null_space
 from earwitness.strategies.protected import find_layers, hear
 from earwitness.strategies.rego import RegO, fading
-from earwitness.strategies.subspace import length_ratio, triangle, turning
+from earwitness.strategies.subspace import triangle
+from earwitness.strategies.turning import length_ratio, turning
 from earwitness.streams import Stream
 from earwitness.training import Training, learn
 from earwitness.trials import Manifest, Trial

@@ -50,6 +50,6 @@ STRATEGIES = Shelf(
     },
     helpers=(
         *("anchor", "base", "flat", "grouping", "importance", "memory", "projected"),
-        *("projection", "protected", "rehearsal", "released", "subspace", "teacher"),
+        *("projection", "protected", "rehearsal", "released", "subspace", "teacher", "turning"),
     ),
 )

@@ -24,7 +24,7 @@ from earwitness.errors import SettingsError
 from earwitness.strategies.base import Learning, Storage, Strategy
 from earwitness.strategies.flat import as_vector, gradients_on, put_vector, spared_buffers
 from earwitness.strategies.memory import Memory
-from earwitness.strategies.subspace import length_ratio
+from earwitness.strategies.turning import length_ratio
 from earwitness.streams import Task
 
 __all__ = ["AGEM", "GEM", "dual"]

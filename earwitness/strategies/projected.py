@@ -21,11 +21,11 @@ from earwitness.strategies.base import Learning, Storage, Strategy, quiet
 from earwitness.strategies.projection import Projector
 from earwitness.strategies.protected import ProtectedLayer, find_layers, listen
 from earwitness.strategies.released import ReleasedProjector
+from earwitness.strategies.turning import NO_TURN, length_ratio, turning
 from earwitness.streams import Task
 
 __all__ = ["ProjectedStrategy"]
 
-_NO_TURN = 1e-8  # 1 - cosine: an angle below a hundredth of a degree
 _FLUSH = 128  # mean inputs gathered before one block update
 
 
@@ -195,13 +195,10 @@ class ProjectedStrategy(Strategy):
             turned = projector.direct(matrix, product, self._beta, self.direction_norm)
         if self.strength < 1:
             turned = torch.lerp(matrix, turned, self.strength)
-        before, after = matrix.double(), turned.double()
-        size, turned_size = float(before.norm()), float(after.norm())
-        if size > 0:
-            # 1 - cosine: a change of length alone is a learning rate, not an action.
-            cosine = float((before * after).sum()) / (size * turned_size) if turned_size else 0.0
-            self._moved = max(self._moved, 1 - cosine)
-            self._latest[layer.name] = {"gradient_ratio": turned_size / size, "beta": self._beta}
+        if matrix.any():
+            self._moved = max(self._moved, turning(matrix, turned))
+            ratio = length_ratio(matrix.double(), turned.double())
+            self._latest[layer.name] = {"gradient_ratio": ratio, "beta": self._beta}
         return turned
 
     def after_step(self, learning: Learning) -> None:
@@ -215,7 +212,7 @@ class ProjectedStrategy(Strategy):
     def end_task(self, learning: Learning, task: Task) -> None:
         """Check that the task was really learned in the new direction; let P learn the task."""
         self._ears.close()
-        if learning.position > 0 and self.strength > 0 and self._moved < _NO_TURN:
+        if learning.position > 0 and self.strength > 0 and self._moved < NO_TURN:
             raise RunError(
                 f"task {task.name!r}: the strategy turned no gradient of its "
                 f"{len(self._layers)} protected layer(s), so it would be naive under another name; "

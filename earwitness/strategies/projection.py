@@ -23,7 +23,6 @@ __all__ = [
     "Projector",
     "in_class_cosine_distance",
     "rawm_beta",
-    "rawm_regulariser",
     "rwm_beta",
 ]
 
@@ -255,17 +254,6 @@ def rwm_beta(own_logits: Tensor, is_compact: Tensor, beta_max: float = 100.0) ->
     tangent = math.tan(theta)
     # Just below pi/2 the tangent is huge; at it, rounding may give the wrong sign.
     return min(tangent, beta_max) if 0 <= tangent else beta_max
-
-
-def rawm_regulariser(new_logits: Tensor, old_logits: Tensor, temperature: float) -> Tensor:
-    """Mean cross-entropy of the new softened output against the old one: -sum y_old log y_new.
-
-    Args:
-        new_logits, old_logits: (batch, classes); no gradient flows into the old.
-        temperature: divides both.
-    """
-    target = (old_logits.detach() / temperature).softmax(1)
-    return -(target * (new_logits / temperature).log_softmax(1)).sum(1).mean()
 
 
 def in_class_cosine_distance(features: Tensor, labels: Tensor) -> Tensor:

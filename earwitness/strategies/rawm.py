@@ -16,8 +16,8 @@ from earwitness.errors import SettingsError
 from earwitness.strategies.base import Learning, Storage
 from earwitness.strategies.grouping import Grouping
 from earwitness.strategies.projected import ProjectedStrategy
-from earwitness.strategies.projection import rawm_beta, rawm_regulariser
-from earwitness.strategies.teacher import Teacher
+from earwitness.strategies.projection import rawm_beta
+from earwitness.strategies.teacher import Teacher, distillation
 from earwitness.streams import Task
 
 __all__ = ["RAWM"]
@@ -81,7 +81,7 @@ class RAWM(ProjectedStrategy):
         if not self.teacher or self.regulariser == "off" or eta == 0:
             return None
         old = self.teacher.output(batch).logits
-        term = rawm_regulariser(output.logits, old, self.temperature)
+        term = distillation(output.logits, old, self.temperature)
         if self.regulariser == "convex":
             term = term - learning.criterion(output, batch)
         return eta * term

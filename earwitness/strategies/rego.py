@@ -31,7 +31,7 @@ from earwitness.errors import RunError, SettingsError
 from earwitness.strategies.base import Learning, Storage, Strategy, quiet
 from earwitness.strategies.flat import gradients_on, rows_of
 from earwitness.strategies.importance import Importance, fisher
-from earwitness.strategies.subspace import NO_TURN, length_ratio, turning
+from earwitness.strategies.turning import NO_TURN, length_ratio, turning
 from earwitness.streams import Task
 
 __all__ = ["RegO", "fading"]

@@ -19,11 +19,10 @@ from earwitness.detector import Detector
 from earwitness.errors import RunError, SettingsError
 from earwitness.strategies.base import Learning, Storage, Strategy, quiet
 from earwitness.strategies.protected import ProtectedLayer, find_layers, hear
+from earwitness.strategies.turning import NO_TURN, length_ratio, turning
 from earwitness.streams import Task
 
-__all__ = ["NO_TURN", "SubspaceStrategy", "length_ratio", "triangle", "turning"]
-
-NO_TURN = 1e-8  # 1 - cosine: an angle below a hundredth of a degree
+__all__ = ["SubspaceStrategy", "triangle"]
 
 
 def triangle(rows: Tensor) -> Tensor:
@@ -35,24 +34,6 @@ def triangle(rows: Tensor) -> Tensor:
     [[5.0]]
     """
     return torch.linalg.qr(rows, mode="r").R if len(rows) > rows.shape[1] else rows
-
-
-def length_ratio(given: Tensor, turned: Tensor) -> float:
-    """||turned|| / ||given||; 1 where nothing was given."""
-    size = float(given.norm())
-    return float(turned.norm()) / size if size else 1.0
-
-
-def turning(given: Tensor, turned: Tensor) -> float:
-    """1 - cosine of the two, in float64: a change of length alone is a learning rate, not an action.
-
-    >>> turning(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0]))
-    1.0
-    """
-    given, turned = given.flatten().double(), turned.flatten().double()
-    if not given.any():
-        return 0.0
-    return 1 - float(given @ turned / (given.norm() * turned.norm())) if turned.any() else 1.0
 
 
 class SubspaceStrategy(Strategy):

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from earwitness.errors import SettingsError
-from earwitness.experiment import Experiment, read_settings, vary
+from earwitness.experiment import Experiment
 from earwitness.metrics import lower_is_better
 from earwitness.runs import Run, plan_runs
+from earwitness.settings import read_settings, vary
 from earwitness.shelf import bind_settings
 from earwitness.streams import Stream
 from earwitness.trials import CLASSES
@@ -29,7 +30,10 @@ class Budget:
 
     def __post_init__(self) -> None:
         if self.trials < 1 or self.sampler_seed < 0:
-            raise SettingsError(f"[tuning] is {self}; expected trials from 1 and sampler_seed from 0.")
+            raise SettingsError(
+                f"[tuning] trials is {self.trials} and sampler_seed {self.sampler_seed}; "
+                "expected trials from 1 and sampler_seed from 0."
+            )
 
 
 @dataclass(frozen=True)
