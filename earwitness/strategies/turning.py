@@ -16,6 +16,7 @@ def length_ratio(given: Tensor, turned: Tensor) -> float:
 def turning(given: Tensor, turned: Tensor) -> float:
     """1 - cosine of the two, in float64: a change of length alone is a learning rate, not an action.
 
+    >>> import torch
     >>> turning(torch.tensor([2.0, 0.0]), torch.tensor([0.0, 1.0]))
     1.0
     """
