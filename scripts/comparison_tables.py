@@ -1,12 +1,14 @@
 """The tables of a comparison as Markdown, and its figures as PNG, for a page in docs/results.
 
-    python scripts/comparison_tables.py RUN... docs/results/PAGE.md
+    python scripts/comparison_tables.py [--part NAME] RUN... docs/results/PAGE.md
 
 Replaces what stands between ``<!-- comparison -->`` and ``<!-- /comparison -->`` in the page and writes
-figures into a folder of the page's name; the words around them are written by hand.
+figures into a folder of the page's name; the words around them are written by hand. A page about
+several runs has further, shorter parts without figures: ``--part few`` fills what stands between
+``<!-- comparison few -->`` and the next end.
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 from earwitness import figures
@@ -23,7 +25,7 @@ from earwitness.comparison.tables import (
 )
 from earwitness.runs import RunFolder
 
-START, END = "<!-- comparison -->", "<!-- /comparison -->"
+END = "<!-- /comparison -->"
 CAPTIONS = {
     "final": "Final average of every method",
     "curves": "Mean over the tasks seen so far",
@@ -45,6 +47,19 @@ def listed(comparison: Comparison, kind: str) -> str:
     return "".join(f"- {marks[key].told}\n" for key in shown(comparison, kind) if key in marks)
 
 
+def beginning(comparison: Comparison) -> list[str]:
+    return [
+        f"Mean ± half of the 95 % Student-t interval over {comparison.units}, per cent. ● is better "
+        "than every other method, ○ cannot be told apart from the best (paired differences, Holm, "
+        "5 %); (bounds) are not ranked. Made by `scripts/comparison_tables.py`.\n",
+        *(f"{line}\n" for line in (*comparison.headline, *comparison.notes)),
+    ]
+
+
+def brief(comparison: Comparison) -> list[str]:
+    return [*beginning(comparison), table(measures(comparison, "summary"))]
+
+
 def parts(comparison: Comparison, pictures: dict[str, str]) -> list[str]:
     def picture(name: str) -> list[str]:
         return [f"![{CAPTIONS[name]}]({pictures[name]})\n"] if name in pictures else []
@@ -60,10 +75,7 @@ def parts(comparison: Comparison, pictures: dict[str, str]) -> list[str]:
         table(by_order(comparison)),
     ]
     return [
-        f"Mean ± half of the 95 % Student-t interval over {comparison.units}, per cent. ● is better "
-        "than every other method, ○ cannot be told apart from the best (paired differences, Holm, "
-        "5 %); (bounds) are not ranked. Made by `scripts/comparison_tables.py`.\n",
-        *(f"{line}\n" for line in (*comparison.headline, *comparison.notes)),
+        *beginning(comparison),
         *picture("final"),
         table(measures(comparison, "summary")),
         listed(comparison, "summary"),
@@ -82,19 +94,29 @@ def parts(comparison: Comparison, pictures: dict[str, str]) -> list[str]:
     ]
 
 
-def main() -> None:
-    *runs, page = (Path(given) for given in sys.argv[1:])
-    comparison = compare([RunFolder(run) for run in runs])
-    folder = page.with_suffix("")
-    drawn = draw(comparison)
-    for name, figure in drawn.items():
+def drawn(comparison: Comparison, folder: Path) -> dict[str, str]:
+    pictures = draw(comparison)
+    for name, figure in pictures.items():
         figures.to_png(figure, folder / f"{name}.png")
-    told = parts(comparison, {name: f"{folder.name}/{name}.png" for name in drawn})
-    before, rest = page.read_text(encoding="utf-8").split(START)
-    after = rest.split(END)[1]
-    text = before + START + "\n\n" + "\n".join(told) + "\n" + END + after
-    page.write_text(text, encoding="utf-8")
-    print(f"wrote {page}")
+    return {name: f"{folder.name}/{name}.png" for name in pictures}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--part", help="a shorter part of that name")
+    parser.add_argument("runs", nargs="+", type=Path)
+    parser.add_argument("page", type=Path)
+    given = parser.parse_args()
+    start = f"<!-- comparison {given.part} -->" if given.part else "<!-- comparison -->"
+    before, found, rest = given.page.read_text(encoding="utf-8").partition(start)
+    if not found:
+        parser.error(f"{given.page} has no {start}")
+    comparison = compare([RunFolder(run) for run in given.runs])
+    folder = given.page.with_suffix("")
+    told = brief(comparison) if given.part else parts(comparison, drawn(comparison, folder))
+    text = before + start + "\n\n" + "\n".join(told) + "\n" + END + rest.partition(END)[2]
+    given.page.write_text(text, encoding="utf-8")
+    print(f"wrote {given.page}")
 
 
 if __name__ == "__main__":

@@ -641,6 +641,22 @@ def test_the_script_fills_a_page(folder, tmp_path):
         assert len({line.count("|") for line in table.splitlines()}) == 1
 
 
+def test_the_script_fills_a_part_of_a_page(folder, tmp_path):
+    page, other = tmp_path / "page.md", "<!-- comparison -->\nbig\n<!-- /comparison -->\n"
+    page.write_text(f"{other}<!-- comparison few -->\nold\n<!-- /comparison -->\n")
+    script = str(ROOT / "scripts" / "comparison_tables.py")
+    command = [sys.executable, script, str(folder.path), str(page), "--part"]
+    subprocess.run([*command, "few"], check=True, capture_output=True, cwd=ROOT)
+    text = page.read_text(encoding="utf-8")
+    assert text.startswith(f"{other}<!-- comparison few -->\n\nMean")
+    assert "| rwm | 15.0 ± 12.4 " in text
+    assert "\nold\n" not in text
+    assert not (tmp_path / "page").exists()
+    wrong = subprocess.run([*command, "none"], capture_output=True, cwd=ROOT, text=True)
+    assert wrong.returncode == 2
+    assert "has no <!-- comparison none -->" in wrong.stderr
+
+
 # --- pictures -------------------------------------------------------------------------------
 
 
