@@ -1,6 +1,6 @@
 """The tables of a comparison as Markdown, and its figures as PNG, for a page in docs/results.
 
-    python scripts/comparison_tables.py [--part NAME] RUN... docs/results/PAGE.md
+    python scripts/comparison_tables.py [--part NAME] [--units orders] RUN... docs/results/PAGE.md
 
 Replaces what stands between ``<!-- comparison -->`` and ``<!-- /comparison -->`` in the page and writes
 figures into a folder of the page's name; the words around them are written by hand. A page about
@@ -104,6 +104,7 @@ def drawn(comparison: Comparison, folder: Path) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--part", help="a shorter part of that name")
+    parser.add_argument("--units", choices=("runs", "seeds", "orders"), default="runs")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("page", type=Path)
     given = parser.parse_args()
@@ -111,7 +112,7 @@ def main() -> None:
     before, found, rest = given.page.read_text(encoding="utf-8").partition(start)
     if not found:
         parser.error(f"{given.page} has no {start}")
-    comparison = compare([RunFolder(run) for run in given.runs])
+    comparison = compare([RunFolder(run) for run in given.runs], units=given.units)
     folder = given.page.with_suffix("")
     told = brief(comparison) if given.part else parts(comparison, drawn(comparison, folder))
     text = before + start + "\n\n" + "\n".join(told) + "\n" + END + rest.partition(END)[2]

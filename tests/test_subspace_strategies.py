@@ -20,7 +20,7 @@ from earwitness.errors import RunError, SettingsError
 from earwitness.losses import cross_entropy, plain_cross_entropy
 from earwitness.strategies.base import Learning
 from earwitness.strategies.flat import as_vector, gradients_on, put_vector, spared_buffers
-from earwitness.strategies.gem import AGEM, GEM, dual
+from earwitness.strategies.gem import AGEM, GEM, dual, gram_of
 from earwitness.strategies.gpm import GPM, SGP, new_directions
 from earwitness.strategies.naive import Naive
 from earwitness.strategies.nscl import NSCL, null_space
@@ -813,7 +813,8 @@ def test_without_a_margin_it_is_the_nearest_gradient_with_no_conflict(count, see
     rng = np.random.default_rng(seed)
     past, gradient = rng.normal(size=(count, 12)), rng.normal(size=12)
     strategy = GEM(margin=0.0, ridge=1e-12)
-    found = strategy.project(torch.from_numpy(gradient), torch.from_numpy(past)).numpy()
+    rows = torch.from_numpy(np.vstack([gradient, past]))
+    found = strategy.project(rows, rows @ rows.T).numpy()
     assert (past @ found > -1e-8).all()
     point, taken = gradient.copy(), np.zeros((count, 12))
     for _ in range(3000):
@@ -828,11 +829,18 @@ def test_agem_with_one_past_task_is_gem_without_margin():
     rng = torch.Generator().manual_seed(3)
     past = torch.randn(1, 30, generator=rng).double()
     gradient = torch.randn(30, generator=rng).double() - 0.3 * past[0]
-    gem = GEM(margin=0.0, ridge=1e-12).project(gradient, past)
-    agem = AGEM().project(gradient, past)
+    rows = torch.cat([gradient[None], past])
+    gem = GEM(margin=0.0, ridge=1e-12).project(rows, rows @ rows.T)
+    agem = AGEM().project(rows, rows @ rows.T)
     torch.testing.assert_close(gem, agem, atol=1e-9, rtol=0)
     assert abs(float(agem @ past[0])) < 1e-12
     assert float(gradient @ past[0]) < 0
+
+
+def test_products_of_a_million_weights_are_as_exact_as_in_float64():
+    rows = torch.randn(3, 1_000_001, generator=torch.Generator().manual_seed(0)) + 1.0
+    exact = rows.double() @ rows.double().T
+    torch.testing.assert_close(gram_of(rows), exact, rtol=1e-6, atol=0)
 
 
 def old_gradient(detector: Detector, batch: Batch) -> torch.Tensor:

@@ -29,6 +29,8 @@ from earwitness.streams import Task
 
 __all__ = ["AGEM", "GEM", "dual"]
 
+BLOCK = 8192  # products that are summed in the rows' own precision
+
 
 def dual(
     gram: NDArray[np.float64], products: NDArray[np.float64], margin: float, ridge: float
@@ -48,6 +50,19 @@ def dual(
     lower = np.linalg.cholesky(hessian)
     target = solve_triangular(lower, margin * hessian.sum(1) + products, lower=True)
     return margin + nnls(lower.T, -target)[0]
+
+
+def gram_of(rows: Tensor) -> Tensor:
+    """Products of rows (k, n) with each other: (k, k), in float64.
+
+    Blocks are multiplied in the rows' own precision and summed in float64: all but as exact as a copy
+    in float64, which would cost as much as a pass backward.
+
+    >>> gram_of(torch.tensor([[1.0, 2.0], [0.0, 3.0]]))
+    tensor([[5., 6.],
+            [6., 9.]], dtype=torch.float64)
+    """
+    return torch.stack([part @ part.T for part in rows.split(BLOCK, 1)]).double().sum(0)
 
 
 class GEM(Strategy):
@@ -83,12 +98,14 @@ class GEM(Strategy):
         """What the step's gradient is compared on: each earlier task's clips."""
         return [self.memory.batch(self.memory.of(task)) for task in self.memory.groups]
 
-    def project(self, gradient: Tensor, past: Tensor) -> Tensor:
-        """g + G' v, for past gradients G (k, weights) of which some are in conflict with g."""
-        rows = past.double()
-        gram, products = rows @ rows.T, rows @ gradient.double()
-        weights = dual(gram.cpu().numpy(), products.cpu().numpy(), self.margin, self.ridge)
-        return gradient + (torch.from_numpy(weights).to(rows) @ rows).to(gradient)
+    def project(self, gradients: Tensor, gram: Tensor) -> Tensor:
+        """g + G' v, for rows g and G (1 + k, weights), of which some are in conflict with g.
+
+        ``gram`` are the rows' products, in float64.
+        """
+        products = gram.cpu().numpy()
+        weights = dual(products[1:, 1:], products[1:, 0], self.margin, self.ridge)
+        return torch.addmv(gradients[0], gradients[1:].T, torch.from_numpy(weights).to(gradients))
 
     def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
         """Compare with the memory's gradients; turn where one is in conflict."""
@@ -96,22 +113,21 @@ class GEM(Strategy):
             return
         weights = [p for p in learning.detector.parameters() if p.grad is not None]
         own = [p.grad for p in weights if p.grad is not None]
-        gradient = as_vector(own)
         with spared_buffers(learning.detector):
-            past = torch.stack(
-                [
-                    as_vector(gradients_on(learning, memory.to(gradient.device), weights))
-                    for memory in self.remembered(learning)
-                ]
-            )
-        conflicts = int((past @ gradient < 0).sum())
-        edited = self.project(gradient, past) if conflicts else gradient
+            past = [
+                gradients_on(learning, memory.to(own[0].device), weights)
+                for memory in self.remembered(learning)
+            ]
+        gradients = as_vector([part for one in (own, *past) for part in one]).view(1 + len(past), -1)
+        gram = gram_of(gradients)
+        conflicts = int((gram[1:, 0] < 0).sum())
+        edited = self.project(gradients, gram) if conflicts else gradients[0]
         if conflicts:
             put_vector(edited, own)
         self._latest = [
             {
                 "layer": "all weights",
-                "gradient_ratio": length_ratio(gradient, edited),
+                "gradient_ratio": length_ratio(gradients[0], edited),
                 "constraints": len(past),
                 "conflicts": conflicts,
             }
@@ -166,7 +182,6 @@ class AGEM(GEM):
         """``sample`` clips of all earlier tasks together."""
         return [self.memory.batch(self.memory.draw(self.sample, learning.generator))]
 
-    def project(self, gradient: Tensor, past: Tensor) -> Tensor:
+    def project(self, gradients: Tensor, gram: Tensor) -> Tensor:
         """g - (r g / r r) r."""
-        g, r = gradient.double(), past[0].double()
-        return (g - (g @ r) / (r @ r) * r).to(gradient)
+        return torch.add(gradients[0], gradients[1], alpha=-float(gram[0, 1] / gram[1, 1]))
