@@ -229,7 +229,9 @@ def tune(
     overrides: Annotated[
         list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="folder [default: runs/<file>-tuning]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="folder [default: runs/<file>-tuning, said once]")
+    ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="for each strategy [default: 12]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
 ) -> None:
@@ -238,7 +240,7 @@ def tune(
 
     tuned = search(
         experiment,
-        out or Path("runs") / f"{experiment.stem}-tuning",
+        out or Path("runs") / f"{experiment.stem.removesuffix('-tuning')}-tuning",
         trials=trials,
         workers=workers,
         overrides=overrides or [],

@@ -5,7 +5,7 @@
 Replaces what stands between ``<!-- comparison -->`` and ``<!-- /comparison -->`` in the page and writes
 figures into a folder of the page's name; the words around them are written by hand. A page about
 several runs has further, shorter parts without figures: ``--part few`` fills what stands between
-``<!-- comparison few -->`` and the next end.
+``<!-- comparison few -->`` and the next end, with ``--reference LABEL`` by differences from that label.
 """
 
 import argparse
@@ -56,6 +56,17 @@ def beginning(comparison: Comparison) -> list[str]:
     ]
 
 
+def differences(comparison: Comparison) -> list[str]:
+    if not comparison.reference:
+        return []
+    return [
+        f"Differences from {comparison.reference}, paired by seed and order [95 % Student-t interval]. "
+        "p: Student's, and of sign flips, never below 2/2^n with n runs; both corrected for the "
+        "number of methods (Holm):\n",
+        table(against_reference(comparison)),
+    ]
+
+
 def brief(comparison: Comparison) -> list[str]:
     return [*beginning(comparison), table(measures(comparison, "summary"))]
 
@@ -64,12 +75,6 @@ def parts(comparison: Comparison, pictures: dict[str, str]) -> list[str]:
     def picture(name: str) -> list[str]:
         return [f"![{CAPTIONS[name]}]({pictures[name]})\n"] if name in pictures else []
 
-    against = [
-        f"Differences from {comparison.reference}, paired by seed and order [95 % Student-t interval]. "
-        "p: Student's, and of sign flips, never below 2/2^n with n runs; both corrected for the "
-        "number of methods (Holm):\n",
-        table(against_reference(comparison)),
-    ]
     orders = [
         "Final average of each order, and the shares of its variance:\n",
         table(by_order(comparison)),
@@ -79,7 +84,7 @@ def parts(comparison: Comparison, pictures: dict[str, str]) -> list[str]:
         *picture("final"),
         table(measures(comparison, "summary")),
         listed(comparison, "summary"),
-        *(against if comparison.reference else []),
+        *differences(comparison),
         *picture("curves"),
         "CLEAR's four (levels, not differences):\n",
         table(measures(comparison, "clear")),
@@ -104,6 +109,7 @@ def drawn(comparison: Comparison, folder: Path) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--part", help="a shorter part of that name")
+    parser.add_argument("--reference", help="the part has differences from this label alone")
     parser.add_argument("--units", choices=("runs", "seeds", "orders"), default="runs")
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("page", type=Path)
@@ -112,9 +118,11 @@ def main() -> None:
     before, found, rest = given.page.read_text(encoding="utf-8").partition(start)
     if not found:
         parser.error(f"{given.page} has no {start}")
-    comparison = compare([RunFolder(run) for run in given.runs], units=given.units)
+    runs = [RunFolder(run) for run in given.runs]
+    comparison = compare(runs, units=given.units, reference=given.reference)
     folder = given.page.with_suffix("")
-    told = brief(comparison) if given.part else parts(comparison, drawn(comparison, folder))
+    short = differences if given.reference else brief
+    told = short(comparison) if given.part else parts(comparison, drawn(comparison, folder))
     text = before + start + "\n\n" + "\n".join(told) + "\n" + END + rest.partition(END)[2]
     given.page.write_text(text, encoding="utf-8")
     print(f"wrote {given.page}")

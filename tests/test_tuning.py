@@ -595,3 +595,12 @@ def test_without_optuna_it_says_what_to_install(file, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(MissingExtra, match=r"pip install 'earwitness\[tune\]'"):
         tune(file, tmp_path / "out")
+
+
+@pytest.mark.parametrize("name", ["toy", "toy-tuning"])
+def test_the_folder_unless_one_is_given(name, place, tmp_path):
+    path = variant(place, name, "trials = 3", "trials = 1") if name != "toy" else place / "toy.toml"
+    command = [sys.executable, "-m", "earwitness", "tune", str(path), "--trials", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert [found.name for found in (tmp_path / "runs").iterdir()] == ["toy-tuning"]
