@@ -116,7 +116,12 @@ def test_side_by_side_workers_give_the_same_bits(file, undisturbed, tmp_path):
 
 def start(file: Path, out: Path, *more: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "earwitness", "run", str(file), "--out", str(out), *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # A shell starts what runs in its background deaf to Ctrl-C, and the child would inherit that.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_for_lines(path: Path, count: int, process: subprocess.Popen) -> None:
