@@ -18,7 +18,7 @@ def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, 
     """The settings of a TOML file with overrides applied, not yet checked; named after the file.
 
     Raises:
-        SettingsError: no such file, not TOML, or not an override.
+        SettingsError: no such file, not TOML, nothing in it, or not an override.
     """
     path = Path(path)
     try:
@@ -29,6 +29,10 @@ def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, 
         raise SettingsError(f"{path}: not a TOML file ({error}).") from None
     for override in overrides:
         _override(settings, override)
+    if not settings:
+        raise SettingsError(
+            f"{path}: nothing in it; expected at least [stream] with its root."
+        )
     settings.setdefault("name", path.stem)
     return settings
 

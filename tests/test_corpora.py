@@ -436,6 +436,11 @@ def test_vectors_of_two_corpora_can_be_joined(embedded, tmp_path):
         vectors.load_vectors(both)
 
 
+def test_a_folder_without_vectors_is_told_what_writes_them(tmp_path):
+    with pytest.raises(ProtocolError, match=r"manifest\.tsv: no such file.*earwitness embed"):
+        corpora.read("vectors", tmp_path)
+
+
 def test_a_written_manifest_of_vectors_is_read_again(embedded):
     before = corpora.read("vectors", embedded)
     join_manifests("x", before.values()).where(lambda t: True).write(embedded / "copy.tsv")

@@ -351,6 +351,14 @@ def test_missing_and_broken_files(tmp_path):
         RunFolder(tmp_path)
 
 
+def test_an_empty_experiment_file_is_refused(tmp_path):
+    path = tmp_path / "empty.toml"
+    path.write_text("# nothing\n")
+    with pytest.raises(SettingsError, match="nothing in it; expected at least"):
+        read_settings(path)
+    assert read_settings(path, ["stream.root=here"])["name"] == "empty"
+
+
 def test_every_committed_experiment_is_valid():
     files = sorted((Path(__file__).parents[1] / "experiments").glob("*.toml"))
     assert len(files) >= 1

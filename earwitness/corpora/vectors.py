@@ -60,6 +60,11 @@ def read(
             the manifest, or it holds NaN or infinite values.
     """
     root = Path(root)
+    if not (root / manifest).is_file():
+        raise ProtocolError(
+            f"{root / manifest}: no such file; expected a folder with {manifest} and {array}, as "
+            "`earwitness embed` writes it (in an experiment: stream.root)."
+        )
     table = read_table(root / manifest, columns)
     numbers = _open(root / array)
     if len(numbers) != len(table):
