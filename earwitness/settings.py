@@ -30,9 +30,7 @@ def read_settings(path: str | Path, overrides: Iterable[str] = ()) -> dict[str, 
     for override in overrides:
         _override(settings, override)
     if not settings:
-        raise SettingsError(
-            f"{path}: nothing in it; expected at least [stream] with its root."
-        )
+        raise SettingsError(f"{path}: nothing in it; expected at least [stream] with its root.")
     settings.setdefault("name", path.stem)
     return settings
 
