@@ -17,10 +17,21 @@ METRICS = Shelf(
         "eer_challenge": "eer_challenge:eer_challenge",
         "eer_min_both_signs": "eer_min_both_signs:eer_min_both_signs",
         "min_dcf": "min_dcf:min_dcf",
+        "min_tdcf": "min_tdcf:min_tdcf",
+        "min_tdcf_legacy": "min_tdcf_legacy:min_tdcf_legacy",
+        "act_dcf": "act_dcf:act_dcf",
+        "cllr": "cllr:cllr",
+        "min_cllr": "min_cllr:min_cllr",
         "auc": "auc:auc",
+        "average_precision": "average_precision:average_precision",
         "accuracy": "accuracy:accuracy",
+        "balanced_accuracy": "balanced_accuracy:balanced_accuracy",
+        "f1": "f1:f1",
     },
-    helpers=("base", "bootstrap", "continual", "curves", "seeds", "units"),
+    helpers=(
+        *("asv", "base", "bootstrap", "continual", "curves", "decisions", "sasv", "search"),
+        *("seeds", "t_eer", "units"),
+    ),
 )
 
 

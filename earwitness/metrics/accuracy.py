@@ -3,24 +3,20 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.errors import SettingsError
 from earwitness.metrics.base import metric
 from earwitness.metrics.curves import Sweep, sweep
+from earwitness.metrics.decisions import require_threshold
 
 __all__ = ["accuracy"]
 
 
 def _of_sweep(counts: Sweep, *, threshold: float) -> NDArray[np.float64]:
-    if not np.isfinite(threshold):
-        raise SettingsError(f"accuracy: the threshold is {threshold}; expected a finite number.")
-    # Above the highest score the last point stands for every threshold: it rejects all.
-    place = np.searchsorted(counts.thresholds[:-1], threshold)
+    missed, rejected = counts.below(require_threshold(threshold, "accuracy"))
     all_bonafide, all_spoof = counts.bonafide[..., -1], counts.spoof[..., -1]
-    right = all_bonafide - counts.bonafide[..., place] + counts.spoof[..., place]
-    return right / (all_bonafide + all_spoof)
+    return (all_bonafide - missed + rejected) / (all_bonafide + all_spoof)
 
 
-@metric(lower_is_better=False, of_sweep=_of_sweep)
+@metric(lower_is_better=False, of_sweep=_of_sweep, order_only=False)
 def accuracy(bonafide: ArrayLike, spoof: ArrayLike, *, threshold: float) -> float:
     """Share of trials judged right when ``score >= threshold`` means bonafide.
 

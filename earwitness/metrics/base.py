@@ -8,13 +8,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from earwitness.errors import ProtocolError
 
-__all__ = ["both_classes", "metric"]
+__all__ = ["both_classes", "metric", "require_scores"]
 
 _Function = TypeVar("_Function", bound=Callable[..., float])
 
 
 def metric(
-    *, lower_is_better: bool, of_sweep: Callable[..., NDArray[Any]] | None = None
+    *,
+    lower_is_better: bool,
+    of_sweep: Callable[..., NDArray[Any]] | None = None,
+    order_only: bool = True,
 ) -> Callable[[_Function], _Function]:
     """Mark a function as a metric: say which way is better.
 
@@ -22,6 +25,8 @@ def metric(
         lower_is_better: true for errors and costs, false for accuracies.
         of_sweep: the same metric as a function of a `curves.Sweep` and the metric's settings, for
             many resamples at once; without it the bootstrap calls the metric once a draw.
+        order_only: whether only the order of the scores counts. False where a score is read as a
+            number, as a log-likelihood ratio or beside a threshold.
 
     >>> @metric(lower_is_better=True)
     ... def share_of_spoofs_above_zero(bonafide, spoof):
@@ -31,7 +36,7 @@ def metric(
     """
 
     def mark(function: _Function) -> _Function:
-        vars(function).update(lower_is_better=lower_is_better, of_sweep=of_sweep)
+        vars(function).update(lower_is_better=lower_is_better, of_sweep=of_sweep, order_only=order_only)
         return function
 
     return mark
@@ -48,10 +53,15 @@ def both_classes(
     Raises:
         ProtocolError: not numbers, not one-dimensional, empty, NaN or infinite.
     """
-    return _scores(bonafide, "bonafide"), _scores(spoof, "spoof")
+    return require_scores(bonafide, "bonafide"), require_scores(spoof, "spoof")
 
 
-def _scores(values: ArrayLike, label: str) -> NDArray[np.float64]:
+def require_scores(values: ArrayLike, label: str) -> NDArray[np.float64]:
+    """The scores of one kind of trial as float64, checked; ``label`` names it in messages.
+
+    Raises:
+        ProtocolError: not numbers, not one-dimensional, empty, NaN or infinite.
+    """
     try:
         scores = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:

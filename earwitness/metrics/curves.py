@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from earwitness.metrics.base import both_classes
 
-__all__ = ["DetCurve", "Sweep", "det_curve", "eer_threshold", "equal_error_rate", "sweep"]
+__all__ = [
+    "DetCurve",
+    "Sweep",
+    "det_curve",
+    "eer_threshold",
+    "equal_error_rate",
+    "sweep",
+]
 
 
 class Sweep(NamedTuple):
@@ -36,6 +43,18 @@ class Sweep(NamedTuple):
     def false_alarm(self) -> NDArray[np.float64]:
         """Share of the spoof trials that is accepted (FAR, P_fa): falls from 1 to 0."""
         return (self.spoof[..., -1:] - self.spoof) / self.spoof[..., -1:]
+
+    def below(self, threshold: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Trials of each class that score below any threshold, ``(...)``: bonafide, spoof."""
+        # Above the highest score the last point stands for every threshold: it rejects all.
+        place = np.searchsorted(self.thresholds[:-1], threshold)
+        return self.bonafide[..., place], self.spoof[..., place]
+
+    def rates_at(self, threshold: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Miss and false alarm at any threshold, ``(...)`` each."""
+        missed, rejected = self.below(threshold)
+        miss = missed / self.bonafide[..., -1]
+        return miss, (self.spoof[..., -1] - rejected) / self.spoof[..., -1]
 
 
 class DetCurve(NamedTuple):

@@ -2,8 +2,9 @@
 
 from numpy.typing import ArrayLike
 
-from earwitness.metrics.base import metric
-from earwitness.metrics.curves import equal_error_rate, sweep
+from earwitness.metrics.base import both_classes, metric
+from earwitness.metrics.curves import equal_error_rate
+from earwitness.metrics.search import around_crossing
 
 __all__ = ["eer"]
 
@@ -35,4 +36,10 @@ def eer(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     >>> eer([1, 1], [1, 1, 1])
     0.5
     """
-    return float(equal_error_rate(sweep(bonafide, spoof)))
+    bonafide, spoof = both_classes(bonafide, spoof)
+    n_bonafide, n_spoof = len(bonafide), len(spoof)
+    points = around_crossing(bonafide, spoof)
+    apart = [abs(b * n_spoof - (n_spoof - s) * n_bonafide) for b, s in points]
+    rates = [(b / n_bonafide + (n_spoof - s) / n_spoof) / 2 for b, s in points]
+    nearest = [rate for rate, gap in zip(rates, apart, strict=True) if gap == min(apart)]
+    return sum(nearest) / len(nearest)

@@ -1,9 +1,9 @@
 """Equal error rate as the ASVspoof challenges compute it, for comparison with published tables."""
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from earwitness.metrics.base import both_classes, metric
+from earwitness.metrics.search import challenge_point
 
 __all__ = ["eer_challenge"]
 
@@ -35,13 +35,5 @@ def eer_challenge(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     1.0
     """
     bonafide, spoof = both_classes(bonafide, spoof)
-    # Where each bonafide trial stands in the stable order: after the spoofs strictly below it.
-    places = np.arange(len(bonafide)) + np.searchsorted(np.sort(spoof), np.sort(bonafide))
-    is_bonafide = np.zeros(len(bonafide) + len(spoof), dtype=bool)
-    is_bonafide[places] = True
-    rejected = np.append(0, np.cumsum(is_bonafide))
-    rejected_spoof = np.append(0, np.cumsum(~is_bonafide))
-    miss = rejected / len(bonafide)
-    false_alarm = (len(spoof) - rejected_spoof) / len(spoof)
-    first = np.argmin(np.abs(miss - false_alarm))
-    return float((miss[first] + false_alarm[first]) / 2)
+    missed, rejected = challenge_point(bonafide, spoof)
+    return (missed / len(bonafide) + (len(spoof) - rejected) / len(spoof)) / 2

@@ -3,9 +3,10 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.errors import SettingsError
 from earwitness.metrics.base import metric
-from earwitness.metrics.curves import Sweep, sweep
+from earwitness.metrics.curves import Sweep
+from earwitness.metrics.decisions import error_costs
+from earwitness.metrics.search import lowest_cost
 
 __all__ = ["min_dcf"]
 
@@ -13,12 +14,7 @@ __all__ = ["min_dcf"]
 def _of_sweep(
     counts: Sweep, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
 ) -> NDArray[np.float64]:
-    if not (0 < p_spoof < 1 and 0 < c_miss < np.inf and 0 < c_fa < np.inf):
-        raise SettingsError(
-            f"min_dcf: p_spoof={p_spoof}, c_miss={c_miss}, c_fa={c_fa}; "
-            "expected 0 < p_spoof < 1 and positive, finite costs."
-        )
-    reject_all, accept_all = c_miss * (1 - p_spoof), c_fa * p_spoof
+    reject_all, accept_all = error_costs(p_spoof, c_miss, c_fa)
     cost = reject_all * counts.miss + accept_all * counts.false_alarm
     return cost.min(axis=-1) / min(reject_all, accept_all)
 
@@ -55,4 +51,5 @@ def min_dcf(
     >>> min_dcf([0, 1, 1, 2], [0, 0, 1, 1])
     0.975
     """
-    return float(_of_sweep(sweep(bonafide, spoof), p_spoof=p_spoof, c_miss=c_miss, c_fa=c_fa))
+    reject_all, accept_all = error_costs(p_spoof, c_miss, c_fa)
+    return lowest_cost(bonafide, spoof, reject_all, accept_all) / min(reject_all, accept_all)
