@@ -5,7 +5,7 @@ the commands that need them, so that ``earwitness --help`` is quick.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,8 @@ import typer
 
 from earwitness.errors import EarwitnessError, SettingsError
 from earwitness.legacy import legacy
+from earwitness.score_verbs import evaluate, metrics
+from earwitness.terminal import print_table
 
 __all__ = ["app", "main"]
 
@@ -123,7 +125,7 @@ def compare(
 
     folders = [RunFolder(folder) for folder in runs]
     found = compare_runs(folders, reference=reference, metric=metric, units=units)
-    _print_table(*overview(found))
+    print_table(*overview(found))
     for line in (*found.headline, *found.notes):
         typer.echo(line)
     for path in write(found, out or runs[0]):
@@ -156,36 +158,6 @@ def score(
     if outcomes.failed and not skip_bad:
         typer.echo(f"error: {len(outcomes.failed)} of {len(files)} file(s) not scored.", err=True)
         raise typer.Exit(1)
-
-
-@app.command()
-def metrics(
-    scores: Annotated[Path, typer.Argument(help="score file: file_name,score,label (CSV or TSV)")],
-    manifest: Annotated[Path | None, typer.Option(help="take labels and speakers from here")] = None,
-    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
-    dev: Annotated[
-        Path | None, typer.Option(help="dev scores, for accuracy at their threshold")
-    ] = None,
-    intervals: Annotated[bool, typer.Option(help="bootstrap intervals")] = True,
-    draws: Annotated[int, typer.Option(min=1, help="bootstrap draws")] = 1000,
-) -> None:
-    """EER, minDCF, AUC of a score file; needs no torch."""
-    from json import dumps
-
-    from earwitness.evaluation import dev_threshold, evaluate
-    from earwitness.scores import Scores
-    from earwitness.trials import Manifest
-
-    judged = evaluate(
-        Scores.read(scores),
-        Manifest.read(manifest) if manifest else None,
-        threshold=dev_threshold(Scores.read(dev)) if dev else None,
-        intervals=intervals,
-        draws=draws,
-    )
-    typer.echo(dumps(judged.to_dict(), indent=2) if json else str(judged))
-    for warning in judged.warnings:
-        typer.echo(f"warning: {warning}", err=True)
 
 
 @app.command()
@@ -247,7 +219,7 @@ def tune(
         on_trial=lambda one: typer.echo(one, err=True),
     )
     columns = ("strategy", "best settings", f"dev {tuned.metric}, %", "trials", "at an end")
-    _print_table(columns, tuned.rows())
+    print_table(columns, tuned.rows())
     for label, edges in tuned.edges.items():
         for edge in edges:
             typer.echo(f"warning: {label} {edge}; better values may lie beyond.", err=True)
@@ -259,7 +231,7 @@ def strategies() -> None:
     """List every way to keep learning: what it does, what it keeps, and where it is from."""
     from earwitness.doctor import describe_strategies
 
-    _print_table(("strategy", "does", "keeps", "source"), describe_strategies())
+    print_table(("strategy", "does", "keeps", "source"), describe_strategies())
 
 
 @app.command()
@@ -300,6 +272,8 @@ def demo(
     run_demo(out, quick=quick, say=typer.echo, progress=_progress)
 
 
+for verb in (metrics, evaluate):
+    app.command()(verb)
 app.add_typer(legacy, name="legacy")
 
 
@@ -314,18 +288,6 @@ def version(
 
         typer.echo(earwitness.__version__)
         raise typer.Exit
-
-
-def _print_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*columns, box=box.SIMPLE)
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
 
 
 @contextmanager

@@ -19,9 +19,10 @@ A run's numbers are computed from its score files:
 (0.5, 0.25, None)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +31,10 @@ from earwitness.errors import ProtocolError, RunError, SettingsError
 from earwitness.metrics import METRICS, lower_is_better
 from earwitness.metrics.bootstrap import bootstrap_intervals
 from earwitness.metrics.continual import summarise
-from earwitness.metrics.curves import eer_threshold
+from earwitness.metrics.curves import eer_threshold, sweep
 from earwitness.metrics.seeds import mean_interval, paired_difference
-from earwitness.metrics.units import speaker_clusters
+from earwitness.metrics.units import Sampling, sampling
+from earwitness.protocols import Protocol
 from earwitness.runs import Run
 from earwitness.scores import ONE_A_CLASS, ClassScores, Scores, read_scores
 from earwitness.trials import Manifest
@@ -52,14 +54,29 @@ __all__ = [
 
 Arrays = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-_REPORTED = ("eer", "eer_challenge", "min_dcf", "auc")
+_REPORTED = (
+    *("eer", "eer_challenge", "min_dcf", "act_dcf", "cllr", "min_cllr"),
+    *("auc", "average_precision"),
+)
+_AT_A_THRESHOLD = ("accuracy", "balanced_accuracy", "f1")
+_BY_SWEEP = ("min_cllr", "auc", "average_precision")  # they share one
+# Of the challenge's there is none, as it is for published tables; the pooling of min_cllr is slow.
+_WITHOUT_INTERVAL = ("eer_challenge", "min_cllr")
 _FEW_TRIALS = 30
 _WORDS = {
     "eer": "EER, %",
     "eer_challenge": "EER as in the challenges, %",
     "min_dcf": "minDCF",
+    "act_dcf": "actDCF, of scores as LLRs",
+    "cllr": "Cllr, bits",
+    "min_cllr": "min Cllr, bits",
     "auc": "AUC",
+    "average_precision": "average precision, of spoofs",
     "accuracy": "accuracy, %",
+    "balanced_accuracy": "balanced accuracy, %",
+    "f1": "F1, of spoofs",
+    "min_tdcf": "min t-DCF",
+    "min_tdcf_legacy": "min t-DCF as in 2019",
 }
 
 
@@ -67,10 +84,11 @@ _WORDS = {
 class Evaluation:
     """What the scores of one set of trials are worth.
 
-    ``values`` has ``eer``, ``eer_challenge``, ``min_dcf``, ``auc`` and, where a threshold was
-    given, ``accuracy``. ``intervals`` has 95 % bootstrap intervals of the same except
-    ``eer_challenge``, which is there for comparison with published tables. They are over the
-    ``sampling_unit``, ``"trial"`` or ``"speaker"``; None without intervals. ``n_tied`` counts the
+    ``values`` has ``eer``, ``eer_challenge``, ``min_dcf``, ``act_dcf``, ``cllr``, ``min_cllr``,
+    ``auc``, ``average_precision``, those that were asked for beside them and, where a threshold was
+    given, ``accuracy``, ``balanced_accuracy`` and ``f1``. ``intervals`` has 95 % bootstrap intervals
+    of the same except ``eer_challenge`` and ``min_cllr``. They are over the ``sampling_unit``, for
+    instance ``"speaker and attack"`` or ``"trial"``; None without intervals. ``n_tied`` counts the
     trials whose score another trial has too.
     """
 
@@ -91,14 +109,14 @@ class Evaluation:
         return {**flat, **counts, "sampling_unit": self.sampling_unit}
 
     def __str__(self) -> str:
-        unit = f", 95 % intervals over {self.sampling_unit}s" if self.sampling_unit else ""
+        unit = f", 95 % intervals by {self.sampling_unit}" if self.sampling_unit else ""
         head = f"{self.n_bonafide} bonafide, {self.n_spoof} spoof, {self.n_tied} tied{unit}"
         return "\n".join([head, *map(self._line, self.values)])
 
     def _line(self, name: str) -> str:
         label = _WORDS.get(name, name)
         scale, digits = (100, 2) if label.endswith("%") else (1, 4)
-        line = f"{label:28}{scale * self.values[name]:8.{digits}f}"
+        line = f"{label:30}{scale * self.values[name]:8.{digits}f}"
         if name not in self.intervals:
             return line
         low, high = (f"{scale * end:.{digits}f}" for end in self.intervals[name])
@@ -107,50 +125,81 @@ class Evaluation:
 
 def evaluate(
     scores: Scores,
-    manifest: Manifest | None = None,
+    protocol: Protocol | Manifest | None = None,
     *,
     threshold: float | None = None,
+    more: Mapping[str, Mapping[str, Any]] | None = None,
     intervals: bool = True,
+    unit: str = "auto",
     draws: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
     """Judge the scores of one set of trials.
 
     Args:
-        scores: of every trial, labelled unless a manifest is given.
-        manifest: takes labels and speakers from here. Where all speakers are known, the bootstrap
-            draws whole speakers, because trials of one speaker are not independent.
+        scores: of every trial, labelled unless a protocol is given.
+        protocol: takes labels, speakers and attacks from here, or from a manifest. Where they are
+            known, the bootstrap draws whole speakers and attacks, because trials of one speaker are
+            not independent (`metrics.units.sampling`).
         threshold: from development scores (`dev_threshold`); without it there is no accuracy.
+        more: further metrics of the shelf with their settings, or other settings of those that are
+            reported anyway: ``{"min_tdcf": {"asv": ...}, "min_dcf": {"p_spoof": 0.5}}``.
         intervals: whether to bootstrap.
+        unit: what to draw, see `metrics.units.sampling`.
         draws, seed: of the bootstrap.
 
     Raises:
         ProtocolError: a trial without a score, a score without a trial, or one that is labelled
             unknown; no trial of a class; scores of other classes.
+        SettingsError: no such metric, setting or column.
 
     >>> judged = evaluate(Scores("abcd", [2, 1, 1, 0], ["bonafide", "bonafide", "spoof", "spoof"]))
     >>> judged.values["eer"], judged.values["auc"], judged.n_tied
     (0.25, 0.875, 2)
     """
     _refuse_class_scores(scores)
-    if manifest is not None:
-        scores = scores.join(manifest)
+    if isinstance(protocol, Manifest):
+        protocol = Protocol.of(protocol)
+    if protocol is not None:
+        scores = scores.join(protocol)
     both = _both(scores)
-    metrics = {name: METRICS.get(name) for name in _REPORTED}
-    if threshold is not None:
-        metrics["accuracy"] = partial(METRICS.get("accuracy"), threshold=threshold)
-    values = {name: metric(*both) for name, metric in metrics.items()}
-    clusters, doubts = speaker_clusters(manifest) if manifest and intervals else (None, [])
-    drawn = {n: m for n, m in metrics.items() if n != "eer_challenge"} if intervals else {}
+    metrics = _chosen(threshold, more or {})
+    values = _values(metrics, both)
+    drawn = sampling(protocol, unit) if protocol and intervals else Sampling("trial", None, None, ())
+    by_draws = {n: m for n, m in metrics.items() if n not in _WITHOUT_INTERVAL} if intervals else {}
     return Evaluation(
         n_bonafide=len(both[0]),
         n_spoof=len(both[1]),
         n_tied=_count_tied(scores.values),
         values=values,
-        intervals=bootstrap_intervals(drawn, *both, draws=draws, seed=seed, clusters=clusters),
-        warnings=(*_warnings(values["auc"], both), *doubts),
-        sampling_unit=("speaker" if clusters else "trial") if intervals else None,
+        intervals=bootstrap_intervals(
+            by_draws, *both, draws=draws, seed=seed, clusters=drawn.clusters, attacks=drawn.attacks
+        ),
+        warnings=(*_warnings(values, both), *drawn.doubts),
+        sampling_unit=drawn.unit if intervals else None,
     )
+
+
+def _chosen(
+    threshold: float | None, more: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Callable[..., float]]:
+    """The metrics to report, with their settings."""
+    settings: dict[str, dict[str, Any]] = {name: {} for name in _REPORTED}
+    if threshold is not None:
+        settings |= {name: {"threshold": threshold} for name in _AT_A_THRESHOLD}
+    for name, asked in more.items():
+        settings[name] = {**settings.get(name, {}), **asked}
+    return {name: partial(METRICS.get(name), **own) for name, own in settings.items()}
+
+
+def _values(metrics: Mapping[str, Callable[..., float]], both: Arrays) -> dict[str, float]:
+    whole = sweep(*both) if any(name in metrics for name in _BY_SWEEP) else None
+    return {
+        name: float(metric.func.of_sweep(whole, **metric.keywords))  # type: ignore[attr-defined]
+        if name in _BY_SWEEP
+        else metric(*both)
+        for name, metric in metrics.items()
+    }
 
 
 def dev_threshold(scores: Scores) -> float:
@@ -244,12 +293,13 @@ def _refuse_class_scores(scores: Scores | ClassScores) -> None:
 
 def _both(scores: Scores) -> Arrays:
     """Bonafide and spoof scores; a trial of neither class is an error, not left out."""
-    labelled = zip(scores.ids, scores.labels, strict=True)
-    neither = [(i, label) for i, label in labelled if label not in ("bonafide", "spoof")]
-    if neither:
+    neither = np.flatnonzero(scores.codes > 1)
+    if len(neither):
+        first = scores.id_column[int(neither[0])]
+        why = f" ({scores.note})" if scores.note else ""
         raise ProtocolError(
             f"{scores.source}: {len(neither)} of {len(scores)} trial(s) are neither bonafide nor "
-            f"spoof, first {neither[0][0]!r} ({neither[0][1]}); give a manifest with their labels."
+            f"spoof, first {first!r} (unknown); give a protocol or manifest with their labels{why}."
         )
     return scores.bonafide, scores.spoof
 
@@ -286,14 +336,19 @@ def _count_tied(values: NDArray[np.float64]) -> int:
     return int(counts[counts > 1].sum())
 
 
-def _warnings(auc: float, both: Arrays) -> list[str]:
+def _warnings(values: Mapping[str, float], both: Arrays) -> list[str]:
     found = []
-    if auc < 0.5:
+    if values["auc"] < 0.5:
         found.append(
-            f"AUC is {auc:.3f}, below chance: the scores are probably inverted (higher must mean "
-            "more bonafide). They are judged as they are."
+            f"AUC is {values['auc']:.3f}, below chance: the scores are probably inverted (higher must "
+            "mean more bonafide). They are judged as they are."
         )
-    for label, values in zip(("bonafide", "spoof"), both, strict=True):
-        if len(values) < _FEW_TRIALS:
-            found.append(f"only {len(values)} {label} trial(s): the values are coarse.")
+    elif values["cllr"] > 1:
+        found.append(
+            f"Cllr is {values['cllr']:.2f} bits, above 1: read as log-likelihood ratios, these scores "
+            "mislead. Cllr and actDCF are for calibrated scores."
+        )
+    for label, scores in zip(("bonafide", "spoof"), both, strict=True):
+        if len(scores) < _FEW_TRIALS:
+            found.append(f"only {len(scores)} {label} trial(s): the values are coarse.")
     return found

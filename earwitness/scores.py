@@ -2,23 +2,29 @@
 
 Where the classes are others than bonafide and spoof, a trial has one number a class: `ClassScores`.
 
-A score file is CSV or TSV: ``file_name,score,label`` with or without a header. Labels in a score
-file are optional for joining with a manifest and needed for metrics without one.
+Ours is a CSV file ``file_name,score,label``; those of other people are read as they are
+(`earwitness.score_files`). Labels are optional for joining with a protocol and needed for metrics
+without one. Ids are kept as one column, so that tens of millions of trials fit.
 """
 
+import copy
 import csv
 import io
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from earwitness.errors import ProtocolError
 from earwitness.files import read_text, write_json, write_text
-from earwitness.trials import LABELS, Manifest, read_label, require_classes
+from earwitness.protocols import Protocol
+from earwitness.score_files import read_score_file
+from earwitness.trials import LABELS, Manifest, require_classes
+
+if TYPE_CHECKING:
+    import polars as pl
 
 __all__ = ["ONE_A_CLASS", "ClassScores", "Scores", "read_scores"]
 
@@ -27,7 +33,7 @@ ONE_A_CLASS = (
     "they are judged by accuracy, with `earwitness compare`."
 )
 
-_ID_NAMES = {"file_name", "filename", "file", "id", "utt", "trial", "path"}
+_UNKNOWN = LABELS.index("unknown")
 
 
 class Scores:
@@ -43,78 +49,140 @@ class Scores:
 
     def __init__(
         self,
-        ids: Iterable[str],
-        values: Iterable[float],
-        labels: Iterable[str] | None = None,
+        ids: "Iterable[str] | pl.Series",
+        values: "ArrayLike | Iterable[float]",
+        labels: Iterable[str] | NDArray[np.int8] | None = None,
         *,
         provenance: Mapping[str, Any] | None = None,
         source: str = "scores",
+        note: str = "",
     ):
-        self.ids = list(ids)
-        self.values = np.asarray(list(values), dtype=np.float64)
-        self.labels = list(labels) if labels is not None else ["unknown"] * len(self.ids)
+        import polars as pl
+
+        self.id_column = ids if isinstance(ids, pl.Series) else pl.Series(list(ids), dtype=pl.String)
+        numbers = values if isinstance(values, np.ndarray) else list(values)  # type: ignore[arg-type]
+        self.values = np.asarray(numbers, dtype=np.float64)
+        if labels is None:
+            self.codes = np.full(len(self.id_column), _UNKNOWN, dtype=np.int8)
+        else:
+            self.codes = labels if isinstance(labels, np.ndarray) else _exact(labels, source)
         self.provenance = dict(provenance or {})
         self.source = source
-        if not len(self.ids) == len(self.values) == len(self.labels):
+        self.note = note  # why trials have no label, where that is worth saying
+        self._order: pl.Series | None = None
+        if not len(self.id_column) == len(self.values) == len(self.codes):
             raise ProtocolError(
-                f"{source}: {len(self.ids)} ids, {len(self.values)} scores and "
-                f"{len(self.labels)} labels; expected equally many."
+                f"{source}: {len(self.id_column)} ids, {len(self.values)} scores and "
+                f"{len(self.codes)} labels; expected equally many."
             )
-        repeated = [i for i, n in Counter(self.ids).items() if n > 1]
-        if repeated:
-            raise ProtocolError(
-                f"{source}: {len(repeated)} duplicate id(s), first {repeated[0]!r}; "
-                "every trial is scored once."
-            )
-        unknown = [x for x in self.labels if x not in LABELS]
-        if unknown:
-            raise ProtocolError(
-                f"{source}: {len(unknown)} label(s) are not {', '.join(LABELS)}, first {unknown[0]!r}."
-            )
+        self._refuse_duplicates()
         wrong = np.flatnonzero(~np.isfinite(self.values))
         if len(wrong):
             raise ProtocolError(
                 f"{source}: {len(wrong)} score(s) are NaN or infinite, "
-                f"first {self.values[wrong[0]]} (id {self.ids[wrong[0]]!r}); scores are real numbers."
+                f"first {self.values[wrong[0]]} (id {self.id_column[int(wrong[0])]!r}); "
+                "scores are real numbers."
             )
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.id_column)
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, in order."""
+        return self.id_column.to_list()
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels, in order: bonafide, spoof or unknown."""
+        return np.array(LABELS)[self.codes].tolist()
 
     @property
     def bonafide(self) -> NDArray[np.float64]:
         """Scores of the bonafide trials."""
-        return self._of("bonafide")
+        return self.values[self.codes == 0]
 
     @property
     def spoof(self) -> NDArray[np.float64]:
         """Scores of the spoof trials."""
-        return self._of("spoof")
+        return self.values[self.codes == 1]
 
-    def _of(self, label: str) -> NDArray[np.float64]:
-        return self.values[np.array([one == label for one in self.labels], dtype=bool)]
+    def take(self, rows: NDArray[np.bool_]) -> "Scores":
+        """The scores of some trials, in order."""
+        taken = copy.copy(self)
+        taken.id_column = self.id_column.filter(rows)
+        taken.values, taken.codes = self.values[rows], self.codes[rows]
+        taken._order = None
+        return taken
 
-    def join(self, manifest: Manifest) -> "Scores":
-        """These scores in the manifest's order with the manifest's labels.
+    def order(self) -> "pl.Series":
+        """Places of the ids in alphabetical order."""
+        if self._order is None:
+            self._order = self.id_column.arg_sort()
+        return self._order
+
+    def _refuse_duplicates(self) -> None:
+        in_order = self.id_column.gather(self.order())
+        repeated = (in_order[1:] == in_order[:-1]).to_numpy()
+        if repeated.any():
+            first = in_order[int(np.argmax(repeated))]
+            raise ProtocolError(
+                f"{self.source}: {int(repeated.sum())} duplicate id(s), first {first!r}; "
+                "every trial is scored once."
+            )
+
+    def join(self, protocol: Protocol | Manifest, *, whole: Protocol | None = None) -> "Scores":
+        """These scores in the protocol's order with the protocol's labels.
+
+        Args:
+            protocol: the trials to be judged.
+            whole: the protocol that these trials were chosen from (`Protocol.where`); scores of its
+                other trials are left out.
 
         Raises:
             ProtocolError: trials without a score or scores without a trial, with counts and ids.
         """
-        value_of = dict(zip(self.ids, self.values, strict=True))
-        missing = [t.id for t in manifest if t.id not in value_of]
-        extra = sorted(set(self.ids) - {t.id for t in manifest})
-        if missing or extra:
-            raise ProtocolError(
-                f"{self.source} and manifest {manifest.name!r} do not hold the same trials: "
-                f"{len(missing)} without a score{_first(missing)}, "
-                f"{len(extra)} scored but not in the manifest{_first(extra)}."
-            )
+        trials = Protocol.of(protocol) if isinstance(protocol, Manifest) else protocol
+        mine = self if whole is None else self._without(whole, trials)
+        places = mine._places_of(trials)
         return Scores(
-            [t.id for t in manifest],
-            [value_of[t.id] for t in manifest],
-            [t.label for t in manifest],
+            trials.ids,
+            mine.values[places],
+            trials.codes,
             provenance=self.provenance,
             source=self.source,
+        )
+
+    def _without(self, whole: Protocol, chosen: Protocol) -> "Scores":
+        """Without the trials of the whole protocol that were not chosen."""
+        left_out = whole.ids.filter(~whole.ids.is_in(chosen.ids.implode()))
+        keep = (~self.id_column.is_in(left_out.implode())).to_numpy()
+        return Scores(
+            self.id_column.filter(keep), self.values[keep], self.codes[keep], source=self.source
+        )
+
+    def _places_of(self, trials: Protocol) -> NDArray[np.int64]:
+        """Where the score of each trial stands."""
+        if len(self) == len(trials) and (self.id_column == trials.ids).all():
+            return np.arange(len(self))
+        theirs = trials.order()
+        mine = self.order()
+        if (
+            len(self) != len(trials)
+            or not (self.id_column.gather(mine) == trials.ids.gather(theirs)).all()
+        ):
+            self._refuse_other_trials(trials)
+        places = np.empty(len(self), dtype=np.int64)
+        places[theirs.to_numpy()] = mine.to_numpy()
+        return places
+
+    def _refuse_other_trials(self, trials: Protocol) -> None:
+        missing = trials.ids.filter(~trials.ids.is_in(self.id_column.implode()))
+        extra = self.id_column.filter(~self.id_column.is_in(trials.ids.implode()))
+        raise ProtocolError(
+            f"{self.source} and {trials.name} do not hold the same trials: "
+            f"{len(missing):,} without a score{_first(missing)}, "
+            f"{len(extra):,} scored but not in the protocol{_first(extra)}."
         )
 
     def write(self, path: str | Path) -> None:
@@ -127,8 +195,8 @@ class Scores:
         writer = csv.writer(out, delimiter="\t" if path.suffix == ".tsv" else ",", lineterminator="\n")
         writer.writerow(["file_name", "score", "label"])
         writer.writerows(
-            [i, repr(float(v)), label]
-            for i, v, label in zip(self.ids, self.values, self.labels, strict=True)
+            [i, repr(v), label]
+            for i, v, label in zip(self.ids, self.values.tolist(), self.labels, strict=True)
         )
         # The side file first: a process killed in between leaves no scores without provenance.
         if self.provenance:
@@ -136,24 +204,35 @@ class Scores:
         write_text(path, out.getvalue())
 
     @classmethod
-    def read(cls, path: str | Path) -> "Scores":
-        """Read ``file_name,score[,label]`` as CSV or TSV, with or without a header line.
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        column: str | None = None,
+        higher_is: Literal["bonafide", "spoof"] | None = None,
+        one_is: Literal["bonafide", "spoof"] | None = None,
+        probabilities: bool = False,
+    ) -> "Scores":
+        """Read a score file in any layout of the field (`earwitness.score_files`), gzip too.
+
+        Args:
+            path: columns by a header, or in an order that is known: ``file,score,label`` (RAT),
+                ``id score`` (2021), ``id attack key score`` (2019).
+            column: the header's name of the score, where several could be it.
+            higher_is: the class of which higher scores speak, where the file doesn't say it:
+                bonafide. Scores that speak of spoof are negated.
+            one_is: which class the label 1 is. Integers are not labels without this.
+            probabilities: scores are probabilities; they become log-odds. 0 and 1 have none that
+                is finite, so they are moved by 2^-53.
 
         Raises:
             ProtocolError: with the line and what was expected there.
+            SettingsError: an option against what the file's header says.
         """
-        path = Path(path)
-        lines = read_text(path).splitlines()
-        if not any(line.strip() for line in lines):
-            raise ProtocolError(f"{path}: the file is empty; lines file_name,score,label expected.")
-        if _is_one_a_class(lines[0]):
-            raise ProtocolError(f"{path}: expected file_name,score,label; {ONE_A_CLASS}")
-        delimiter = "\t" if "\t" in lines[0] else ","
-        rows = [(n, row) for n, row in enumerate(csv.reader(lines, delimiter=delimiter), 1) if row]
-        order, rows = _column_order(rows, path)
-        parsed = [_parse(row, order, path, number) for number, row in rows]
-        ids, values, labels = zip(*parsed, strict=True) if parsed else ((), (), ())
-        return cls(ids, values, labels, source=str(path))
+        found = read_score_file(
+            path, column=column, higher_is=higher_is, one_is=one_is, probabilities=probabilities
+        )
+        return cls(found.ids, found.values, found.codes, source=str(path), note=found.note)
 
 
 class ClassScores:
@@ -276,33 +355,16 @@ def _numbers(row: list[str], header: list[str], where: str) -> list[float]:
         raise ProtocolError(f"{where}: expected a number a class, found {row[2:]} ({error}).") from None
 
 
-def _first(ids: list[str]) -> str:
-    return f" (first {ids[0]!r})" if ids else ""
+def _first(ids: "pl.Series") -> str:
+    return f" (first {ids[0]!r})" if len(ids) else ""
 
 
-def _column_order(
-    rows: list[tuple[int, list[str]]], path: Path
-) -> tuple[dict[str, int], list[tuple[int, list[str]]]]:
-    """Where id, score and label stand: from the header if there is one, else 0, 1, 2."""
-    first = [cell.strip().lower() for cell in rows[0][1]]
-    if "score" not in first:
-        return {"id": 0, "score": 1, "label": 2}, rows
-    ids = [i for i, name in enumerate(first) if name in _ID_NAMES]
-    if not ids:
+def _exact(labels: Iterable[str], source: str) -> NDArray[np.int8]:
+    """Labels as places in `LABELS`; other spellings are for files, not for code."""
+    listed = list(labels)
+    foreign = [label for label in listed if label not in LABELS]
+    if foreign:
         raise ProtocolError(
-            f"{path}, line 1: the header has no id column; expected file_name, found {first}."
+            f"{source}: {len(foreign)} label(s) are not {', '.join(LABELS)}, first {foreign[0]!r}."
         )
-    order = {"id": ids[0], "score": first.index("score")}
-    if "label" in first:
-        order["label"] = first.index("label")
-    return order, rows[1:]
-
-
-def _parse(row: list[str], order: dict[str, int], path: Path, number: int) -> tuple[str, float, str]:
-    try:
-        label = row[order["label"]] if len(row) > order.get("label", len(row)) else "unknown"
-        return row[order["id"]].strip(), float(row[order["score"]]), read_label(label)
-    except (IndexError, ValueError) as error:
-        raise ProtocolError(
-            f"{path}, line {number}: expected file_name,score,label, found {row} ({error})"
-        ) from None
+    return np.array([LABELS.index(label) for label in listed], dtype=np.int8)

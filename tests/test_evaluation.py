@@ -23,10 +23,14 @@ from earwitness.evaluation import (
     summary,
     untrained_row,
 )
+from earwitness.metrics import METRICS
+from earwitness.metrics.asv import AsvErrors
 from earwitness.metrics.auc import auc
 from earwitness.metrics.bootstrap import bootstrap_interval
 from earwitness.metrics.continual import summarise
 from earwitness.metrics.eer import eer
+from earwitness.metrics.min_dcf import min_dcf
+from earwitness.metrics.min_tdcf import min_tdcf
 from earwitness.runs import Run
 from earwitness.scores import Scores
 from earwitness.trials import Manifest, Trial
@@ -66,10 +70,14 @@ def test_toy_vector_and_its_flat_form() -> None:
     assert judged.values["min_dcf"] == pytest.approx(0.2857142857142856)
     assert judged.values["accuracy"] == pytest.approx(9 / 12)
     flat = json.loads(json.dumps(judged.to_dict(), allow_nan=False))
+    names = [
+        *("eer", "eer_challenge", "min_dcf", "act_dcf", "cllr", "min_cllr", "auc"),
+        *("average_precision", "accuracy", "balanced_accuracy", "f1"),
+    ]
+    drawn_too = [name for name in names if name not in ("eer_challenge", "min_cllr")]
     assert list(flat) == [
-        *("eer", "eer_challenge", "min_dcf", "auc", "accuracy"),
-        *("eer_low", "eer_high", "min_dcf_low", "min_dcf_high", "auc_low", "auc_high"),
-        *("accuracy_low", "accuracy_high"),
+        *names,
+        *(f"{name}_{end}" for name in drawn_too for end in ("low", "high")),
         *("n_bonafide", "n_spoof", "n_tied", "sampling_unit"),
     ]
     assert (flat["n_bonafide"], flat["n_spoof"], flat["n_tied"]) == (5, 7, 0)
@@ -80,10 +88,10 @@ def test_toy_vector_and_its_flat_form() -> None:
 def test_table_is_readable_and_in_per_cent() -> None:
     text = str(evaluate(scores_of(*TOY)))
     lines = text.splitlines()
-    assert lines[0] == "5 bonafide, 7 spoof, 0 tied, 95 % intervals over trials"
+    assert lines[0] == "5 bonafide, 7 spoof, 0 tied, 95 % intervals by trial"
     assert lines[1].startswith("EER, %")
     assert " 24.29  (" in lines[1]
-    assert len(lines) == 5
+    assert len(lines) == 9
     plain = str(evaluate(scores_of(*TOY), intervals=False))
     assert "(" not in plain
     assert "interval" not in plain
@@ -91,7 +99,10 @@ def test_table_is_readable_and_in_per_cent() -> None:
 
 def test_without_a_threshold_there_is_no_accuracy_and_without_intervals_none() -> None:
     judged = evaluate(drawn(0), intervals=False)
-    assert set(judged.values) == {"eer", "eer_challenge", "min_dcf", "auc"}
+    assert set(judged.values) == {
+        *("eer", "eer_challenge", "min_dcf", "act_dcf", "cllr", "min_cllr", "auc"),
+        "average_precision",
+    }
     assert judged.intervals == {}
     assert judged.sampling_unit is None
     assert judged.warnings == ()
@@ -115,6 +126,29 @@ def test_inverted_scores_are_warned_of_and_not_flipped() -> None:
     assert "probably inverted" in judged.warnings[0]
 
 
+def test_misleading_ratios_are_warned_of() -> None:
+    rng = np.random.default_rng(0)
+    judged = evaluate(scores_of(rng.normal(30, 20, 90), rng.normal(0, 20, 90)), intervals=False)
+    assert len(judged.warnings) == 1
+    assert "read as log-likelihood ratios, these scores mislead" in judged.warnings[0]
+
+
+def test_further_metrics_and_other_settings() -> None:
+    plain = evaluate(drawn(0), intervals=False)
+    asv = AsvErrors(0.1, 0.1, 0.5)
+    more = {"min_tdcf": {"asv": asv}, "min_dcf": {"p_spoof": 0.5, "c_fa": 1.0}}
+    judged = evaluate(drawn(0), more=more, draws=20)
+    both = drawn(0).bonafide, drawn(0).spoof
+    assert judged.values["min_tdcf"] == min_tdcf(*both, asv=asv)
+    assert judged.values["min_dcf"] == min_dcf(*both, p_spoof=0.5, c_fa=1.0)
+    assert judged.values["min_dcf"] != plain.values["min_dcf"]
+    assert "min_tdcf" in judged.intervals
+    for name in ("auc", "min_cllr", "average_precision"):  # read off one sweep
+        assert judged.values[name] == METRICS.get(name)(*both)
+    with pytest.raises(SettingsError, match="did you mean 'min_tdcf'"):
+        evaluate(drawn(0), more={"min_tdfc": {}})
+
+
 def test_few_trials_are_warned_of() -> None:
     rng = np.random.default_rng(0)
     judged = evaluate(scores_of(rng.normal(3, 1, 29), rng.normal(0, 1, 30)), intervals=False)
@@ -136,7 +170,7 @@ def test_speakers_are_drawn_whole_where_all_are_known() -> None:
     speakers = [f"s{i // 4}" for i in range(len(scores))]
     judged = evaluate(scores, manifest_of(scores, speakers), draws=200)
     assert judged.sampling_unit == "speaker"
-    assert "over speakers" in str(judged)
+    assert "by speaker" in str(judged)
     assert judged.warnings == ()
     clusters = speakers[:60], speakers[60:]
     expected = bootstrap_interval(eer, scores.bonafide, scores.spoof, draws=200, clusters=clusters)
@@ -316,7 +350,7 @@ def test_needs_neither_torch_nor_scipy_at_start() -> None:
     code = (
         "import sys, earwitness.evaluation as e\n"
         "from earwitness.scores import Scores\n"
-        "e.evaluate(Scores('ab', [1, 0], ['bonafide', 'spoof']))\n"
+        "e.dev_threshold(Scores('ab', [1, 0], ['bonafide', 'spoof']))\n"
         "print([m for m in ('torch', 'scipy', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -21,13 +21,14 @@ from earwitness.metrics import METRICS, lower_is_better
 from earwitness.metrics.accuracy import accuracy
 from earwitness.metrics.auc import auc
 from earwitness.metrics.base import both_classes, metric
-from earwitness.metrics.bootstrap import bootstrap_interval, bootstrap_intervals
+from earwitness.metrics.bootstrap import bootstrap_interval, bootstrap_intervals, bootstrap_values
 from earwitness.metrics.curves import det_curve, eer_threshold, sweep
 from earwitness.metrics.eer import eer
 from earwitness.metrics.eer_challenge import eer_challenge
 from earwitness.metrics.eer_min_both_signs import eer_min_both_signs
 from earwitness.metrics.min_dcf import min_dcf
-from earwitness.metrics.units import speaker_clusters
+from earwitness.metrics.units import sampling
+from earwitness.protocols import Protocol
 from earwitness.trials import Manifest, Trial
 
 TOY_1 = [2.0, 1.5, 0.3, -0.2, 3.1], [-3.0, -1.0, 0.4, -0.7, -2.2, -0.5, 1.0]
@@ -488,6 +489,8 @@ def test_bootstrap_guards() -> None:
         bootstrap_interval(eer, [1], [0], level=1)
     with pytest.raises(ProtocolError, match="clusters for 1 bonafide and 2 spoof"):
         bootstrap_interval(eer, [1], [0], clusters=(["a"], ["a", "b"]))
+    with pytest.raises(ProtocolError, match="attacks of 2 spoof trials"):
+        bootstrap_interval(eer, [1], [0], attacks="ab")
     with pytest.raises(ProtocolError, match="no spoof"):
         bootstrap_interval(eer, [1], [])
 
@@ -505,20 +508,95 @@ def test_sweep_counts_rise_from_none_to_all(both: tuple[list[int], list[int]]) -
 # --- sampling units ---
 
 
-def manifest_with(speakers: list[str]) -> Manifest:
-    labels = ["bonafide", "spoof"] * len(speakers)
-    return Manifest("m", [Trial(f"t{i}", "x", labels[i], speaker=s) for i, s in enumerate(speakers)])
+def protocol_with(speakers: list[str], attacks: list[str] | None = None) -> Protocol:
+    labels = (["bonafide", "spoof"] * len(speakers))[: len(speakers)]
+    trials = [
+        Trial(f"t{i}", "x", labels[i], speaker=s, attack=attacks[i] if attacks else "-")
+        for i, s in enumerate(speakers)
+    ]
+    return Protocol.of(Manifest("m", trials))
 
 
 def test_speakers_are_units_only_where_all_are_known() -> None:
-    clusters, doubts = speaker_clusters(manifest_with([f"p{i // 2}" for i in range(24)]))
-    assert clusters == ([f"p{i}" for i in range(12)], [f"p{i}" for i in range(12)])
-    assert doubts == []
-    clusters, doubts = speaker_clusters(manifest_with(["a", "b", "c", "d"]))
-    assert clusters == (["a", "c"], ["b", "d"])
-    said = [doubt.split(":")[0] for doubt in doubts]
+    found = sampling(protocol_with([f"p{i // 2}" for i in range(24)]))
+    expected = [f"p{i}" for i in range(12)]
+    assert [one.tolist() for one in found.clusters] == [expected, expected]
+    assert (found.unit, found.attacks, found.doubts) == ("speaker", None, ())
+    found = sampling(protocol_with(["a", "b", "c", "d"]))
+    assert [one.tolist() for one in found.clusters] == [["a", "c"], ["b", "d"]]
+    said = [doubt.split(":")[0] for doubt in found.doubts]
     assert said == ["only 2 bonafide speaker(s)", "only 2 spoof speaker(s)"]
-    assert speaker_clusters(manifest_with(["-", "-"])) == (None, [])
-    clusters, doubts = speaker_clusters(manifest_with(["a", "-", "", "b"]))
-    assert clusters is None
-    assert "2 of 4" in doubts[0]
+    assert sampling(protocol_with(["-", "-"])) == ("trial", None, None, ())
+    found = sampling(protocol_with(["a", "-", "", "b"]))
+    assert (found.unit, found.clusters) == ("trial", None)
+    assert "2 of 4" in found.doubts[0]
+
+
+def test_attacks_are_units_where_all_spoofs_have_one() -> None:
+    both = protocol_with(["a", "b", "c", "d"], ["-", "A1", "-", "A2"])
+    found = sampling(both)
+    assert (found.unit, found.attacks.tolist()) == ("speaker and attack", ["A1", "A2"])
+    assert "only 2 attack(s)" in found.doubts[-1]
+    assert sampling(both, "trial") == ("trial", None, None, ())
+    assert sampling(both, "attack")[:2] == ("attack", None)
+    assert sampling(both, "speaker").attacks is None
+    assert sampling(both, "speaker, attack").unit == "speaker and attack"
+    one = protocol_with(["a", "b", "c", "d"], ["-", "A1", "-", "A1"])
+    assert sampling(one).unit == "speaker"  # one attack is drawn as often as there are: no news
+    partly = protocol_with(["a", "b", "c", "d"], ["-", "A1", "-", "-"])
+    assert sampling(partly).unit == "speaker"
+    with pytest.raises(ProtocolError, match="1 of 2 trials have no attack"):
+        sampling(partly, "attack")
+    with pytest.raises(SettingsError, match="no column 'speakr'; did you mean 'speaker'"):
+        sampling(partly, "speakr")
+    with pytest.raises(SettingsError, match="expected one column, and attack beside it"):
+        sampling(partly, "speaker,domain")
+
+
+def test_attacks_times_speakers_count() -> None:
+    """A spoof counts as often as its speaker times its attack was drawn; a bonafide as its speaker."""
+    speakers = np.array([0, 0, 1, 1, 2, 2])
+    attacks = np.array([0, 1, 0, 1, 0, 1])
+    seen = []
+
+    def look(b: np.ndarray, s: np.ndarray) -> float:
+        seen.append((np.bincount(b.astype(int), minlength=3), np.bincount(s.astype(int), minlength=6)))
+        return 0.0
+
+    bootstrap_interval(
+        look, [0, 1, 2], np.arange(6), draws=80, clusters=(range(3), speakers), attacks=attacks
+    )
+    assert len(seen) == 80
+    for of_speaker, of_spoof in seen:
+        of_attack = {tuple(of_spoof[a::2]) for a in (0, 1)}
+        ratios = of_spoof.reshape(3, 2)
+        assert (ratios.sum(axis=1) == 2 * of_speaker).all()  # two attacks are drawn in all
+        assert len(of_attack) <= 2
+        assert np.linalg.matrix_rank(ratios) == 1  # a product
+
+
+def test_attacks_widen_the_interval_where_they_differ() -> None:
+    rng = np.random.default_rng(2)
+    attacks = np.repeat(np.arange(12), 40)
+    spoof = rng.normal(0, 1.5, 12)[attacks] + rng.normal(0, 0.3, 480)
+    bonafide = rng.normal(1.5, 1, 200)
+    by_trial = bootstrap_interval(auc, bonafide, spoof)
+    by_attack = bootstrap_interval(auc, bonafide, spoof, attacks=attacks)
+    assert by_attack[1] - by_attack[0] > 2 * (by_trial[1] - by_trial[0])
+
+
+def test_draws_without_a_class_are_left_out() -> None:
+    """Speaker and attack drawn together may hold no spoof at all."""
+    values = bootstrap_values(
+        {"auc": auc}, [1.0, 2.0], [0.0, 0.5], draws=200, clusters=("ab", "cd"), attacks="xy"
+    )["auc"]
+    assert 0 < len(values) < 200
+    assert np.isfinite(values).all()
+
+
+def test_two_systems_are_resampled_alike() -> None:
+    rng = np.random.default_rng(4)
+    bonafide, spoof = rng.normal(1, 1, 50), rng.normal(0, 1, 60)
+    one = bootstrap_values({"auc": auc}, bonafide, spoof, draws=20)["auc"]
+    other = bootstrap_values({"auc": auc}, np.exp(bonafide), np.exp(spoof), draws=20)["auc"]
+    assert one.tolist() == other.tolist()

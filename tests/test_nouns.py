@@ -188,12 +188,11 @@ def test_layouts_with_and_without_header(text, tmp_path):
 
 BAD_SCORES = {
     "": "empty",
-    "a,x,spoof\n": "line 1.*expected file_name,score,label",
+    "a,x,spoof\n": "line 1: expected a score in column 2, found 'x'",
     "a,1,spoof\nb\n": "line 2",
     "a,1,spoof\na,2,spoof\n": "duplicate",
     "a,nan,spoof\n": "NaN or infinite",
     "a,inf,spoof\n": "NaN or infinite",
-    "a,1,1\n": "0 and 1 mean opposite",
     "name,score\na,1\n": "no id column",
 }
 

@@ -56,6 +56,14 @@ class Sweep(NamedTuple):
         miss = missed / self.bonafide[..., -1]
         return miss, (self.spoof[..., -1] - rejected) / self.spoof[..., -1]
 
+    def lowest_cost(self, miss_cost: float, false_alarm_cost: float) -> NDArray[np.float64]:
+        """The minimum of ``miss_cost * miss + false_alarm_cost * false_alarm``, ``(...)``."""
+        of_misses = miss_cost / self.bonafide[..., -1:]
+        of_alarms = false_alarm_cost / self.spoof[..., -1:]
+        cost = of_misses * self.bonafide
+        cost -= of_alarms * self.spoof
+        return cost.min(axis=-1) + false_alarm_cost
+
 
 class DetCurve(NamedTuple):
     """Both error rates at every realisable threshold; three arrays of one length."""
@@ -101,15 +109,39 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> DetCurve:
 def equal_error_rate(counts: Sweep) -> NDArray[np.float64]:
     """Mean of both error rates where they are nearest; ``(...)`` for counts ``(..., point)``.
 
-    The difference of the rates rises strictly from point to point, so at most two points are
-    equally near, one on each side of the crossing. Their mean is taken: with the first alone, the
-    same errors would have another value when classes and signs are both swapped.
+    The difference of the rates rises from point to point, so at most two pairs of rates are equally
+    near, one on each side of the crossing. Their mean is taken: with the first alone, the same
+    errors would have another value when classes and signs are both swapped.
 
     >>> float(equal_error_rate(sweep([0, 1, 1, 2], [0, 0, 1, 1])))
     0.375
     """
-    rates = (counts.miss + counts.false_alarm) / 2
-    return np.mean(rates, axis=-1, where=_nearest(counts))
+    after = _crossing(counts)
+    points = np.stack([after - 1, after], axis=-1)
+    missed, rejected = (np.take_along_axis(one, points, -1) for one in (counts.bonafide, counts.spoof))
+    n_bonafide, n_spoof = counts.bonafide[..., -1:], counts.spoof[..., -1:]
+    apart = np.abs(missed * n_spoof - (n_spoof - rejected) * n_bonafide)
+    rates = (missed / n_bonafide + (n_spoof - rejected) / n_spoof) / 2
+    return np.mean(rates, axis=-1, where=apart == apart.min(axis=-1, keepdims=True))
+
+
+def _crossing(counts: Sweep) -> NDArray[np.int64]:
+    """The first point where misses are not fewer than false alarms, ``(...)``; never the first of all.
+
+    Bisection: of a million points some twenty are looked at.
+    """
+    n_bonafide, n_spoof = counts.bonafide[..., -1], counts.spoof[..., -1]
+    low = np.zeros(counts.bonafide.shape[:-1], dtype=np.int64)
+    high = np.full_like(low, counts.bonafide.shape[-1] - 1)
+    while np.any(low < high):
+        middle = (low + high) // 2
+        missed, rejected = (
+            np.take_along_axis(one, middle[..., None], -1)[..., 0]
+            for one in (counts.bonafide, counts.spoof)
+        )
+        reached = missed * n_spoof >= (n_spoof - rejected) * n_bonafide  # in integers, exact
+        low, high = np.where(reached, low, middle + 1), np.where(reached, middle, high)
+    return high
 
 
 def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
@@ -126,16 +158,13 @@ def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
         ProtocolError: an array is not one-dimensional, empty, or not finite.
     """
     counts = sweep(bonafide, spoof)
-    place = int(np.argmax(_nearest(counts)))
+    place = int(_crossing(counts))
+    gaps = np.abs(
+        counts.bonafide * counts.spoof[-1] - (counts.spoof[-1] - counts.spoof) * counts.bonafide[-1]
+    )
+    place -= int(gaps[place - 1] <= gaps[place])
     accepted = float(counts.thresholds[place])
     rejected = float(counts.thresholds[place - 1]) if place else accepted
     middle = rejected + (accepted - rejected) / 2
     # Between neighbouring floats there is no middle, and `rejected` itself would be accepted.
     return middle if middle > rejected else accepted
-
-
-def _nearest(counts: Sweep) -> NDArray[np.bool_]:
-    """The points where the two error rates differ least; in integers, so that ties are exact."""
-    n_bonafide, n_spoof = counts.bonafide[..., -1:], counts.spoof[..., -1:]
-    gap = np.abs(counts.bonafide * n_spoof - (n_spoof - counts.spoof) * n_bonafide)
-    return gap == gap.min(axis=-1, keepdims=True)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import isotonic_regression
 
 from earwitness.metrics.base import metric
 from earwitness.metrics.curves import Sweep, sweep
@@ -12,6 +11,8 @@ __all__ = ["min_cllr"]
 
 def _of_counts(bonafide: NDArray[np.int64], spoof: NDArray[np.int64]) -> float:
     """From the trials of each class at each distinct score, rising."""
+    from scipy.optimize import isotonic_regression  # not at start: it takes half a second
+
     total_b, total_s = bonafide.sum(), spoof.sum()
     both = bonafide + spoof
     here = both > 0  # a resample may lack a score

@@ -15,8 +15,7 @@ def _of_sweep(
     counts: Sweep, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
 ) -> NDArray[np.float64]:
     reject_all, accept_all = error_costs(p_spoof, c_miss, c_fa)
-    cost = reject_all * counts.miss + accept_all * counts.false_alarm
-    return cost.min(axis=-1) / min(reject_all, accept_all)
+    return counts.lowest_cost(reject_all, accept_all) / min(reject_all, accept_all)
 
 
 @metric(lower_is_better=True, of_sweep=_of_sweep)

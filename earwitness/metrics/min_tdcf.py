@@ -31,7 +31,7 @@ def _of_sweep(
     counts: Sweep, *, asv: AsvErrors = ASVSPOOF5, costs: TandemCosts = CHALLENGE_COSTS
 ) -> NDArray[np.float64]:
     alone, of_misses, of_alarms = _weights(asv, costs)
-    least = np.min(of_misses * counts.miss + of_alarms * counts.false_alarm, axis=-1)
+    least = counts.lowest_cost(of_misses, of_alarms)
     return (alone + least) / (alone + min(of_misses, of_alarms))
 
 

@@ -33,8 +33,7 @@ def _of_sweep(
     counts: Sweep, *, asv: AsvErrors = ASVSPOOF2019_LA, costs: TandemCosts = CHALLENGE_COSTS
 ) -> NDArray[np.float64]:
     of_misses, of_alarms = _weights(asv, costs)
-    cost = of_misses * counts.miss + of_alarms * counts.false_alarm
-    return cost.min(axis=-1) / min(of_misses, of_alarms)
+    return counts.lowest_cost(of_misses, of_alarms) / min(of_misses, of_alarms)
 
 
 @metric(lower_is_better=True, of_sweep=_of_sweep)

@@ -1,0 +1,309 @@
+"""The verbs of the command line that judge score files; torch is not needed for any of them."""
+
+import csv
+import io
+from collections.abc import Sequence
+from json import dumps
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from earwitness.errors import SettingsError, nearest
+from earwitness.files import write_text
+from earwitness.terminal import print_table
+
+if TYPE_CHECKING:
+    from earwitness.breakdown import Breakdown
+    from earwitness.evaluation import Evaluation
+    from earwitness.protocols import Protocol
+    from earwitness.scores import Scores
+
+__all__ = ["evaluate", "metrics"]
+
+_PRESETS = ("asvspoof2019_la", "asvspoof5")
+
+ScoreFile = Annotated[
+    Path, typer.Argument(help="score file, as anybody wrote it (CSV, TSV, spaces; .gz)")
+]
+ProtocolFile = Annotated[
+    Path | None,
+    typer.Option("--protocol", "-p", help="labels and columns: a manifest or a challenge's key file"),
+]
+Layout = Annotated[str | None, typer.Option(help="of a key file without a header [default: found]")]
+Where = Annotated[
+    list[str] | None, typer.Option(help="only these trials of the protocol: subset=eval, codec='a|b'")
+]
+Column = Annotated[
+    str | None, typer.Option(help="the header's name of the score, where several could be")
+]
+HigherIs = Annotated[
+    str | None, typer.Option(help="bonafide or spoof: of which higher scores speak [default: bonafide]")
+]
+OneIs = Annotated[str | None, typer.Option(help="bonafide or spoof: what the label 1 is")]
+Probabilities = Annotated[bool, typer.Option("--probabilities", help="scores are probabilities")]
+AsvScores = Annotated[
+    Path | None, typer.Option(help="scores of a speaker verifier with target, nontarget, spoof: t-DCF")
+]
+Sasv = Annotated[
+    bool,
+    typer.Option("--sasv", help="the file has sasv-score, or cm-score and asv-score: a-DCF, t-EER"),
+]
+Preset = Annotated[
+    str | None, typer.Option(help="t-DCF with a challenge's own verifier: asvspoof2019_la, asvspoof5")
+]
+Dev = Annotated[Path | None, typer.Option(help="dev scores, for accuracy at their threshold")]
+Threshold = Annotated[float | None, typer.Option(help="for accuracy; score >= threshold is bonafide")]
+Unit = Annotated[
+    str, typer.Option(help="what the bootstrap draws: auto, trial, a column, or speaker,attack")
+]
+Draws = Annotated[int, typer.Option(min=1, help="bootstrap draws")]
+
+
+def metrics(
+    scores: ScoreFile,
+    manifest: Annotated[Path | None, typer.Option(help="the same as --protocol", hidden=True)] = None,
+    protocol: ProtocolFile = None,
+    layout: Layout = None,
+    where: Where = None,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    dev: Dev = None,
+    threshold: Threshold = None,
+    asv_scores: AsvScores = None,
+    sasv: Sasv = False,
+    preset: Preset = None,
+    score_column: Column = None,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
+    probabilities: Probabilities = False,
+    intervals: Annotated[bool, typer.Option(help="bootstrap intervals")] = True,
+    unit: Unit = "auto",
+    draws: Draws = 1000,
+) -> None:
+    """EER, minDCF, Cllr, AUC and more of a score file; needs no torch."""
+    from earwitness.evaluation import evaluate as judge
+
+    key = _protocol(protocol or manifest, layout, where, unit=unit)
+    reading = {
+        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
+    }  # fmt: skip
+    if sasv:
+        _print_tandem(scores, key, json)
+        return
+    judged = judge(
+        _joined(scores, key, reading),
+        key and key[0],
+        threshold=_threshold(threshold, dev, reading),
+        more=_tandem_metrics(asv_scores, preset),
+        intervals=intervals,
+        unit=unit,
+        draws=draws,
+    )
+    typer.echo(dumps(judged.to_dict(), indent=2) if json else str(judged))
+    _warn([*judged.warnings, *_notes(key)])
+
+
+def evaluate(
+    scores: ScoreFile,
+    protocol: ProtocolFile = None,
+    layout: Layout = None,
+    where: Where = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="a column of the protocol, or a grid: attack,codec")
+    ] = None,
+    ci: Annotated[bool, typer.Option("--ci", help="95 % bootstrap intervals")] = False,
+    unit: Unit = "auto",
+    draws: Draws = 1000,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    csv: Annotated[Path | None, typer.Option(help="write every part, a line each")] = None,
+    dev: Dev = None,
+    threshold: Threshold = None,
+    asv_scores: AsvScores = None,
+    preset: Preset = None,
+    metric: Annotated[str, typer.Option(help="shown in grids")] = "eer",
+    score_column: Column = None,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
+    probabilities: Probabilities = False,
+) -> None:
+    """Judge a score file, whole and by attack, codec, speaker or any column of its protocol."""
+    from earwitness.breakdown import break_down
+    from earwitness.evaluation import evaluate as judge
+
+    key = _protocol(protocol, layout, where, by, unit)
+    reading = {
+        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
+    }  # fmt: skip
+    if by and key is None:
+        raise SettingsError("--by needs a --protocol: it has the columns.")
+    joined = _joined(scores, key, reading)
+    settings: dict[str, Any] = {
+        "threshold": _threshold(threshold, dev, reading),
+        "more": _tandem_metrics(asv_scores, preset),
+        "intervals": ci,
+        "unit": unit,
+        "draws": draws,
+    }
+    judged = judge(joined, key and key[0], **settings)
+    parts = [break_down(joined, key[0], one, **settings) for one in by or []] if key else []
+    if csv is not None:
+        write_text(csv, _as_csv(judged, parts))
+    if json:
+        told = {"all": judged.to_dict(), "by": {",".join(p.columns): _as_dicts(p) for p in parts}}
+        typer.echo(dumps(told, indent=2))
+    else:
+        typer.echo(str(judged))
+        for one in parts:
+            _print_grid(one, metric) if len(one.columns) == 2 else _print_parts(one)
+    _warn([*judged.warnings, *_notes(key)])
+
+
+def _protocol(
+    path: Path | None,
+    layout: str | None,
+    where: Sequence[str] | None,
+    by: Sequence[str] | None = None,
+    unit: str = "auto",
+) -> "tuple[Protocol, Protocol] | None":
+    """The chosen trials, and all; with the columns that are needed."""
+    from earwitness.protocols import Protocol
+
+    if path is None:
+        if where or layout:
+            raise SettingsError("--where and --layout are about a --protocol; there is none.")
+        return None
+    conditions = dict(_condition(text) for text in where or [])
+    asked = [name.strip() for one in by or [] for name in one.split(",")]
+    drawn = [] if unit in ("auto", "trial") else [name.strip() for name in unit.split(",")]
+    needed = [name for name in (*conditions, *asked, *drawn) if name != "label"]
+    whole = Protocol.read(
+        path, layout, columns=needed, if_there=("speaker", "attack", "kind", "subset")
+    )
+    return (whole.where(conditions) if conditions else whole), whole
+
+
+def _condition(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name or not value:
+        raise SettingsError(f"--where is {text!r}; expected column=value, or column='one|other'.")
+    return name.strip(), value.strip()
+
+
+def _joined(path: Path, key: "tuple[Protocol, Protocol] | None", reading: dict[str, Any]) -> "Scores":
+    scores = _read(path, reading)
+    return scores.join(key[0], whole=key[1]) if key else scores
+
+
+def _read(path: Path, reading: dict[str, Any]) -> "Scores":
+    from earwitness.scores import Scores
+
+    for option in ("higher_is", "one_is"):
+        if reading[option] not in (None, "bonafide", "spoof"):
+            raise SettingsError(
+                f"--{option.replace('_', '-')} is {reading[option]!r}; expected bonafide or spoof."
+            )
+    return Scores.read(path, **reading)
+
+
+def _threshold(given: float | None, dev: Path | None, reading: dict[str, Any]) -> float | None:
+    from earwitness.evaluation import dev_threshold
+
+    if given is not None and dev is not None:
+        raise SettingsError("--threshold and --dev both say where to decide; give one.")
+    return dev_threshold(_read(dev, reading)) if dev else given
+
+
+def _tandem_metrics(asv_scores: Path | None, preset: str | None) -> dict[str, dict[str, Any]]:
+    """Both t-DCFs, with error rates of a verifier from its scores or from a challenge."""
+    from earwitness.metrics.asv import ASVSPOOF5, ASVSPOOF2019_LA, AsvErrors
+    from earwitness.tandem import read_tandem
+
+    if asv_scores is not None and preset is not None:
+        raise SettingsError("--asv-scores and --preset both name a speaker verifier; give one.")
+    if asv_scores is not None:
+        errors = AsvErrors.of(*read_tandem(asv_scores).scores["asv"])
+    elif preset is None:
+        return {}
+    elif preset not in _PRESETS:
+        raise SettingsError(
+            f"no preset is called {preset!r}{nearest(preset, _PRESETS)} Known: {', '.join(_PRESETS)}."
+        )
+    else:
+        errors = {"asvspoof2019_la": ASVSPOOF2019_LA, "asvspoof5": ASVSPOOF5}[preset]
+    return {"min_tdcf": {"asv": errors}, "min_tdcf_legacy": {"asv": errors}}
+
+
+def _print_tandem(path: Path, key: "tuple[Protocol, Protocol] | None", json: bool) -> None:
+    from earwitness.tandem import judge_tandem, read_tandem
+
+    values = judge_tandem(read_tandem(path, key[0] if key else None))
+    lines = (f"{name:12}{value:10.6f}" for name, value in values.items())
+    typer.echo(dumps(values, indent=2) if json else "\n".join(lines))
+
+
+def _print_parts(told: "Breakdown") -> None:
+    rows = []
+    for part in told.parts:
+        judged = part.evaluation
+        numbers = [_percent(judged), _plain(judged, "min_dcf"), _plain(judged, "auc")]
+        rows.append([*part.values, f"{part.n_bonafide:,}", f"{part.n_spoof:,}", *numbers])
+    columns = (*told.columns, "bonafide", "spoof", "EER, %", "minDCF", "AUC")
+    print_table(columns, rows)
+
+
+def _percent(judged: "Evaluation | None") -> str:
+    if judged is None:
+        return "–"
+    value = f"{100 * judged.values['eer']:.2f}"
+    if "eer" not in judged.intervals:
+        return value
+    low, high = judged.intervals["eer"]
+    return f"{value} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _plain(judged: "Evaluation | None", name: str) -> str:
+    return "–" if judged is None else f"{judged.values[name]:.4f}"
+
+
+def _print_grid(told: "Breakdown", metric: str) -> None:
+    known = next(part.evaluation for part in told.parts if part.evaluation).values
+    if metric not in known:
+        raise SettingsError(
+            f"no {metric!r} here{nearest(metric, known)} There are: {', '.join(known)}."
+        )
+    rows, across, table = told.grid(metric)
+    percent = metric in ("eer", "eer_challenge", "accuracy", "balanced_accuracy")
+    scale, digits = (100, 2) if percent else (1, 3)
+    shown = [
+        [name, *("–" if isnan(value) else f"{scale * value:.{digits}f}" for value in line)]
+        for name, line in zip(rows, table.tolist(), strict=True)
+    ]
+    title = f"{metric}{', %' if percent else ''}: {told.columns[0]} down, {told.columns[1]} across"
+    print_table(["", *across], shown, title=title)
+
+
+def _as_dicts(told: "Breakdown") -> list[dict[str, Any]]:
+    return [part.to_dict() for part in told.parts]
+
+
+def _as_csv(judged: "Evaluation", parts: Sequence["Breakdown"]) -> str:
+    rows: list[dict[str, Any]] = [{"by": "", "value": "", **judged.to_dict()}]
+    for one in parts:
+        for part in one.parts:
+            told = part.to_dict()
+            rows.append({"by": ",".join(one.columns), "value": ",".join(told.pop("values")), **told})
+    out = io.StringIO()
+    writer = csv.DictWriter(out, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _notes(key: "tuple[Protocol, Protocol] | None") -> list[str]:
+    return [key[0].note] if key and key[0].note else []
+
+
+def _warn(warnings: Sequence[str]) -> None:
+    for warning in warnings:
+        typer.echo(f"warning: {warning}", err=True)

@@ -1,0 +1,281 @@
+"""Breakdowns, tandem files and the verbs that judge score files."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from earwitness.breakdown import POOLED, break_down
+from earwitness.cli import app
+from earwitness.errors import ProtocolError, SettingsError
+from earwitness.metrics.asv import ASVSPOOF5, AsvErrors
+from earwitness.metrics.eer import eer
+from earwitness.metrics.min_tdcf import min_tdcf
+from earwitness.metrics.sasv import min_adcf, sasv_eer
+from earwitness.metrics.t_eer import TandemScores, t_eer
+from earwitness.protocols import Protocol
+from earwitness.scores import Scores
+from earwitness.tandem import judge_tandem, read_tandem
+
+
+def toy(n: int = 600, seed: int = 0) -> tuple[Scores, Protocol]:
+    rng = np.random.default_rng(seed)
+    labels = np.where(rng.random(n) < 0.4, "bonafide", "spoof")
+    attacks = np.where(labels == "bonafide", "-", rng.choice(["A2", "A10", "A1"], n))
+    columns = {
+        "speaker": rng.choice([f"s{i}" for i in range(12)], n).tolist(),
+        "attack": attacks.tolist(),
+        "codec": rng.choice(["mp3", "none"], n).tolist(),
+        "duration": rng.uniform(1, 5, n).round(3).astype(str).tolist(),
+    }
+    ids = [f"t{i}" for i in range(n)]
+    values = rng.normal(np.where(labels == "bonafide", 1.5, 0), 1)
+    return Scores(ids, values), Protocol("toy", ids, labels.tolist(), columns)
+
+
+# Breakdowns.
+
+
+def test_attacks_are_judged_against_all_bonafide_trials() -> None:
+    scores, protocol = toy()
+    told = break_down(scores, protocol, "attack")
+    assert told.of_spoofs == ("attack",)
+    assert [part.values for part in told.parts] == [("A1",), ("A2",), ("A10",), (POOLED,)]
+    joined = scores.join(protocol)
+    attack = protocol.column("attack").to_numpy()
+    for part in told.parts[:-1]:
+        own = joined.values[attack == part.values[0]]
+        assert part.evaluation.values["eer"] == eer(joined.bonafide, own)
+        assert (part.n_bonafide, part.n_spoof) == (len(joined.bonafide), len(own))
+    assert told[POOLED].evaluation.values["eer"] == eer(joined.bonafide, joined.spoof)
+
+
+def test_a_grid_parts_bonafide_trials_by_what_they_have() -> None:
+    scores, protocol = toy()
+    told = break_down(scores, protocol, "attack, codec")
+    joined = scores.join(protocol)
+    attack, codec = (protocol.column(name).to_numpy() for name in ("attack", "codec"))
+    bonafide = joined.codes == 0
+    expected = eer(
+        joined.values[bonafide & (codec == "mp3")], joined.values[(attack == "A2") & (codec == "mp3")]
+    )
+    assert told["A2", "mp3"].evaluation.values["eer"] == expected
+    rows, across, table = told.grid("eer")
+    assert (rows, across) == (["A1", "A2", "A10", POOLED], ["mp3", "none", POOLED])
+    assert table[1, 0] == expected
+    assert table[1, 2] == break_down(scores, protocol, "attack")["A2"].evaluation.values["eer"]
+    assert table[3, 0] == break_down(scores, protocol, "codec")["mp3"].evaluation.values["eer"]
+    with pytest.raises(SettingsError, match="a grid has two columns"):
+        break_down(scores, protocol, "codec").grid("eer")
+
+
+def test_a_value_without_a_class_has_no_evaluation() -> None:
+    protocol = Protocol(
+        "p", "abcd", ["bonafide", "spoof", "spoof", "bonafide"], {"speaker": ["x", "x", "y", "z"]}
+    )
+    told = break_down(Scores("abcd", [1, 0, 0, 1]), protocol, "speaker")
+    assert told["x"].evaluation.values["eer"] == 0
+    assert (told["y"].evaluation, told["y"].n_spoof) == (None, 1)
+    assert told["z"].to_dict() == {"values": ["z"], "n_bonafide": 1, "n_spoof": 0}
+
+
+def test_many_numbers_are_put_into_four_bins() -> None:
+    scores, protocol = toy()
+    told = break_down(scores, protocol, "duration")
+    assert len(told.parts) == 5
+    sizes = [part.n_bonafide + part.n_spoof for part in told.parts]
+    assert sum(sizes[:-1]) == sizes[-1] == 600
+    assert max(sizes[:-1]) - min(sizes[:-1]) < 10
+    assert told.parts[0].values[0].startswith("1.0")
+
+
+def test_intervals_of_parts_draw_what_is_left_to_draw() -> None:
+    scores, protocol = toy()
+    told = break_down(scores, protocol, "attack", intervals=True, draws=30)
+    assert told["A2"].evaluation.sampling_unit == "speaker"
+    assert told[POOLED].evaluation.sampling_unit == "speaker and attack"
+    by_speaker = break_down(scores, protocol, "speaker", intervals=True, draws=30)
+    assert by_speaker["s3"].evaluation.sampling_unit == "attack"
+    assert "eer" in by_speaker["s3"].evaluation.intervals
+
+
+def test_columns_that_cannot_be() -> None:
+    scores, protocol = toy()
+    for by in ("attack,codec,speaker", "codec,codec"):
+        with pytest.raises(SettingsError, match="expected one column, or two"):
+            break_down(scores, protocol, by)
+    with pytest.raises(SettingsError, match="did you mean 'codec'"):
+        break_down(scores, protocol, "codecs")
+
+
+# Tandem files.
+
+
+def tandem_file(path: Path, seed: int = 0) -> tuple[TandemScores, TandemScores, TandemScores]:
+    rng = np.random.default_rng(seed)
+    sizes, kinds = (40, 50, 60), ("target", "nontarget", "spoof")
+    systems = [
+        TandemScores(*(rng.normal(mean, 1, size) for mean, size in zip(means, sizes, strict=True)))
+        for means in ((2, 2, 0), (3, 0, 2), (3, 0, 0))
+    ]
+    lines = ["spk\tfilename\tcm-score\tasv-score\tsasv-score\tkey"]
+    for kind, *columns in zip(kinds, *systems, strict=True):
+        for n, numbers in enumerate(zip(*columns, strict=True)):
+            told = "\t".join(repr(float(number)) for number in numbers)
+            lines.append(f"s{n % 7}\t{kind}{n}\t{told}\t{kind}")
+    path.write_text("\n".join(lines) + "\n")
+    return tuple(systems)
+
+
+def test_a_file_with_three_scores_is_judged(tmp_path) -> None:
+    cm, asv, sasv = tandem_file(tmp_path / "s.tsv")
+    values = judge_tandem(read_tandem(tmp_path / "s.tsv"))
+    assert values["min_adcf"] == min_adcf(*sasv)
+    assert values["sasv_eer"] == sasv_eer(*sasv)
+    assert values["t_eer"] == t_eer(cm, asv)
+    assert set(values) == {"min_adcf", "sv_eer", "spf_eer", "sasv_eer", "t_eer"}
+
+
+def test_kinds_may_come_from_a_protocol_of_pairs(tmp_path) -> None:
+    (tmp_path / "key.txt").write_text("a f1 F - target\na f2 F - nontarget\nb f1 F A1 spoof\n")
+    (tmp_path / "s.tsv").write_text(
+        "spk\tfilename\tcm-score\tasv-score\tsasv-score\nb\tf1\t-\t-\t0.5\na\tf1\t-\t-\t2\na\tf2\t-\t-\t1\n"
+    )
+    protocol = Protocol.read(tmp_path / "key.txt")
+    read = read_tandem(tmp_path / "s.tsv", protocol)
+    assert set(read.scores) == {"sasv"}
+    assert [one.tolist() for one in read.scores["sasv"]] == [[2.0], [1.0], [0.5]]
+    with pytest.raises(ProtocolError, match="no column says which trials are target"):
+        read_tandem(tmp_path / "s.tsv")
+
+
+BAD_TANDEM = {
+    "bonafide target 1\nbonafide nontarget 0\n": "none is spoof",
+    "bonafide target 1\nbonafide impostor 0\n": "no column holds target, nontarget, spoof alone",
+    "a target 1\na nontarget x\na spoof 2\n": "line 2: expected a score, found 'x'",
+    "key,cm-score\ntarget,1\nnontarget,2\nspoof,3\n": None,
+}
+
+
+@pytest.mark.parametrize("text", BAD_TANDEM)
+def test_a_bad_tandem_file_says_where(text, tmp_path) -> None:
+    (tmp_path / "s.txt").write_text(text)
+    with pytest.raises(ProtocolError, match=BAD_TANDEM[text] or "scores of cm; expected sasv-score"):
+        judge_tandem(read_tandem(tmp_path / "s.txt"))
+
+
+# The verbs.
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch) -> tuple[Scores, Protocol]:
+    monkeypatch.chdir(tmp_path)
+    scores, protocol = toy()
+    lines = [f"{i} {v!r}" for i, v in zip(scores.ids, scores.values.tolist(), strict=True)]
+    Path("s.txt").write_text("\n".join(lines) + "\n")
+    rows = zip(
+        protocol.ids.to_list(), protocol.column("label"), *protocol.columns.values(), strict=True
+    )
+    with open("key.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", *protocol.columns])
+        writer.writerows(rows)
+    return scores, protocol
+
+
+def told(*arguments: str, code: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(one) for one in arguments])
+    if isinstance(result.exception, ProtocolError | SettingsError):
+        assert result.exception.exit_code == code, result.exception
+        return str(result.exception)
+    assert result.exit_code == code, result.output
+    return result.output
+
+
+def test_evaluate_prints_parts_and_grids(files) -> None:
+    scores, protocol = files
+    text = told("evaluate", "s.txt", "-p", "key.csv", "--by", "attack", "--by", "attack,codec")
+    value = break_down(scores, protocol, "attack")["A10"].evaluation.values["eer"]
+    line = next(line for line in text.splitlines() if line.strip().startswith("A10"))
+    assert f"{100 * value:.2f}" in line
+    assert "eer, %: attack down, codec across" in text
+    with_ci = told("evaluate", "s.txt", "-p", "key.csv", "--by", "codec", "--ci", "--draws", "20")
+    assert " to " in next(line for line in with_ci.splitlines() if line.strip().startswith("mp3"))
+    in_auc = told("evaluate", "s.txt", "-p", "key.csv", "--by", "attack,codec", "--metric", "auc")
+    assert "auc: attack down" in in_auc
+    wrong = told(
+        "evaluate", "s.txt", "-p", "key.csv", "--by", "attack,codec", "--metric", "auk", code=2
+    )
+    assert "did you mean 'auc'" in wrong
+
+
+def test_evaluate_as_json_and_csv(files) -> None:
+    scores, protocol = files
+    out = told("evaluate", "s.txt", "-p", "key.csv", "--by", "codec", "--json", "--csv", "o.csv")
+    read = json.loads(out)
+    whole = scores.join(protocol)
+    assert read["all"]["eer"] == eer(whole.bonafide, whole.spoof)
+    assert [part["values"] for part in read["by"]["codec"]] == [["mp3"], ["none"], [POOLED]]
+    with open("o.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["value"] for row in rows] == ["", "mp3", "none", POOLED]
+    assert float(rows[1]["eer"]) == read["by"]["codec"][0]["eer"]
+
+
+def test_metrics_with_a_verifier(files, tmp_path) -> None:
+    scores, protocol = files
+    whole = scores.join(protocol)
+    preset = json.loads(
+        told("metrics", "s.txt", "-p", "key.csv", "--json", "--no-intervals", "--preset", "asvspoof5")
+    )
+    assert preset["min_tdcf"] == min_tdcf(whole.bonafide, whole.spoof, asv=ASVSPOOF5)
+    _, asv, _ = tandem_file(tmp_path / "t.tsv")
+    lines = [f"x {kind} {value}" for kind, values in asv._asdict().items() for value in values]
+    Path("asv.txt").write_text("\n".join(lines) + "\n")
+    own = json.loads(
+        told("metrics", "s.txt", "-p", "key.csv", "--json", "--no-intervals", "--asv-scores", "asv.txt")
+    )
+    assert own["min_tdcf"] == min_tdcf(whole.bonafide, whole.spoof, asv=AsvErrors.of(*asv))
+    assert {"min_tdcf_legacy", "act_dcf", "cllr", "min_cllr", "average_precision"} <= set(own)
+    three = json.loads(told("metrics", "t.tsv", "--sasv", "--json"))
+    assert set(three) == {"min_adcf", "sv_eer", "spf_eer", "sasv_eer", "t_eer"}
+    assert "min_adcf" in told("metrics", "t.tsv", "--sasv")
+
+
+def test_only_some_trials_and_a_threshold(files) -> None:
+    out = told(
+        *("metrics", "s.txt", "-p", "key.csv", "--where", "codec=mp3", "--where", "attack=-|A1"),
+        *("--json", "--no-intervals", "--threshold", "0.7"),
+    )
+    read = json.loads(out)
+    _, protocol = files
+    kept = protocol.where({"codec": "mp3", "attack": "-|A1"})
+    assert (read["n_bonafide"], read["n_spoof"]) == tuple(kept.counts().values())[:2]
+    assert {"accuracy", "balanced_accuracy", "f1"} <= set(read)
+
+
+WRONG = {
+    ("evaluate", "s.txt", "--by", "attack"): (2, "--by needs a --protocol"),
+    ("evaluate", "s.txt", "--where", "a=b"): (2, "there is none"),
+    ("evaluate", "s.txt", "-p", "key.csv", "--where", "codec"): (2, "expected column=value"),
+    ("evaluate", "s.txt", "-p", "key.csv", "--where", "codec=ogg"): (1, "There are: mp3, none"),
+    ("metrics", "s.txt", "-p", "key.csv", "--preset", "asvspoof6"): (2, "did you mean 'asvspoof5'"),
+    ("metrics", "s.txt", "--higher-is", "fake"): (2, "expected bonafide or spoof"),
+    ("metrics", "s.txt", "--one-is", "1"): (2, "expected bonafide or spoof"),
+    ("metrics", "s.txt"): (1, "600 of 600 trial"),
+    ("metrics", "s.txt", "-p", "key.csv", "--threshold", "1", "--dev", "s.txt"): (2, "give one"),
+    ("metrics", "s.txt", "-p", "key.csv", "--asv-scores", "s.txt", "--preset", "asvspoof5"): (
+        2,
+        "give one",
+    ),
+    ("metrics", "s.txt", "-p", "key.csv", "--unit", "speakr"): (2, "did you mean 'speaker'"),
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG)
+def test_wrong_usage_says_what_to_do(arguments, files) -> None:
+    code, said = WRONG[arguments]
+    assert said in told(*arguments, code=code)
