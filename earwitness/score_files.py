@@ -27,7 +27,12 @@ from earwitness.protocols import ID_NAMES, LABEL_NAMES, encode_labels
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ScoreFile", "read_score_file"]
+__all__ = ["ONE_A_CLASS", "ScoreFile", "read_score_file"]
+
+ONE_A_CLASS = (
+    "these are scores of other classes than bonafide and spoof, one number a class; "
+    "they are judged by accuracy, with `earwitness compare`."
+)
 
 _PLAIN = ("score", "cm-score", "cm_score", "scores")
 _SPEAKING = {
@@ -150,6 +155,8 @@ def _by_header(dialect: Dialect, column: str | None) -> _Places:
         ]
     plus = [names.index(name) for name in chosen if name not in _SPEAKING["spoof"]]
     minus = [names.index(name) for name in chosen if name in _SPEAKING["spoof"]]
+    if not chosen and names[:2] == ["file_name", "label"] and len(names) > 3:
+        raise ProtocolError(f"{dialect.path}: expected file_name,score,label; {ONE_A_CLASS}")
     if not chosen or len(plus) > 1 or len(minus) > 1:
         raise ProtocolError(
             f"{where}: {len(chosen)} columns could be the score in {', '.join(names)}; name one "

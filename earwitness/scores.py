@@ -20,18 +20,13 @@ from numpy.typing import ArrayLike, NDArray
 from earwitness.errors import ProtocolError
 from earwitness.files import read_text, write_json, write_text
 from earwitness.protocols import Protocol
-from earwitness.score_files import read_score_file
+from earwitness.score_files import ONE_A_CLASS, read_score_file
 from earwitness.trials import LABELS, Manifest, require_classes
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["ONE_A_CLASS", "ClassScores", "Scores", "read_scores"]
-
-ONE_A_CLASS = (
-    "these are scores of other classes than bonafide and spoof, one number a class; "
-    "they are judged by accuracy, with `earwitness compare`."
-)
 
 _UNKNOWN = LABELS.index("unknown")
 

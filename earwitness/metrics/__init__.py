@@ -29,8 +29,8 @@ METRICS = Shelf(
         "f1": "f1:f1",
     },
     helpers=(
-        *("asv", "base", "bootstrap", "continual", "curves", "decisions", "sasv", "search"),
-        *("seeds", "t_eer", "units"),
+        *("asv", "base", "bootstrap", "continual", "curves", "decisions", "paired", "review"),
+        *("sasv", "search", "seeds", "t_eer", "units"),
     ),
 )
 

@@ -1,0 +1,99 @@
+"""Recall against review budget: what share of the fakes is found in the first hours of listening.
+
+An analyst hears recordings in the order of their scores, most suspicious first, and stops when the
+time is up. Not a metric of the shelf: it needs what each recording costs to hear.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from earwitness.errors import ProtocolError
+
+__all__ = ["Review", "review"]
+
+_Floats = NDArray[np.float64]
+
+
+class Review(NamedTuple):
+    """Recall after each block of equal scores; both arrays begin at 0 and rise.
+
+    ``cost`` is cumulative, in the unit of the costs, ``recall`` a share of the spoofs;
+    ``oracle_cost`` is what finding each further spoof costs who hears nothing else, shortest first.
+    """
+
+    cost: _Floats
+    recall: _Floats
+    oracle_cost: _Floats
+
+    @property
+    def total(self) -> float:
+        """What hearing everything costs."""
+        return float(self.cost[-1])
+
+    def recall_at(self, budget: float) -> float:
+        """The share of the spoofs found for a budget.
+
+        Inside a block of equal scores it rises evenly: the mean over random orders.
+        """
+        return float(np.interp(budget, self.cost, self.recall))
+
+    def oracle_at(self, budget: float) -> float:
+        """What nobody can beat: only spoofs are heard, the cheapest first (whole recordings)."""
+        return float(np.searchsorted(self.oracle_cost, budget, side="right") / len(self.oracle_cost))
+
+    def random_at(self, budget: float) -> float:
+        """What hearing in any order finds on average."""
+        return min(budget / self.total, 1.0)
+
+    def budget_for(self, recall: float) -> float:
+        """What finding this share of the spoofs costs; the first block that reaches it, in part."""
+        place = int(np.searchsorted(self.recall, recall - 1e-12))
+        if place == 0:
+            return 0.0
+        before, gained = self.recall[place - 1], self.recall[place] - self.recall[place - 1]
+        share = min((recall - before) / gained, 1.0)
+        return float(self.cost[place - 1] + share * (self.cost[place] - self.cost[place - 1]))
+
+    def area(self, lowest: float = 0.001) -> float:
+        """Mean recall over the logarithm of the budget, from ``lowest`` of the total to all of it."""
+        shares = np.geomspace(lowest, 1.0, 512)
+        recalls = np.interp(shares * self.total, self.cost, self.recall)
+        return float(np.trapezoid(recalls, np.log(shares)) / -np.log(lowest))
+
+
+def review(scores: ArrayLike, is_spoof: ArrayLike, costs: ArrayLike | None = None) -> Review:
+    """The curve of recall against cost.
+
+    Args:
+        scores: ``(n,)``, higher = more bonafide; the lowest are heard first.
+        is_spoof: ``(n,)`` booleans.
+        costs: ``(n,)`` seconds of each recording, above 0; without them each costs 1.
+
+    Raises:
+        ProtocolError: lengths differ, no spoof, scores that are not finite or costs not above 0.
+
+    >>> told = review([0, 1, 2, 3], [True, False, True, False], costs=[10, 20, 30, 40])
+    >>> told.cost.tolist(), told.recall.tolist()
+    ([0.0, 10.0, 30.0, 60.0, 100.0], [0.0, 0.5, 0.5, 1.0, 1.0])
+    >>> told.recall_at(10), told.random_at(10), told.oracle_at(40), told.budget_for(0.75)
+    (0.5, 0.1, 1.0, 45.0)
+    """
+    values, fake = np.asarray(scores, dtype=np.float64), np.asarray(is_spoof, dtype=bool)
+    price = np.ones(len(values)) if costs is None else np.asarray(costs, dtype=np.float64)
+    if not values.shape == fake.shape == price.shape or values.ndim != 1:
+        raise ProtocolError(
+            f"scores, classes and costs of shapes {values.shape}, {fake.shape}, {price.shape}; "
+            "expected one of each for every trial."
+        )
+    if not fake.any() or not np.isfinite(values).all() or not (price > 0).all():
+        raise ProtocolError(
+            f"{int(fake.sum())} spoofs, {int((~np.isfinite(values)).sum())} scores that are not finite "
+            f"and {int((~(price > 0)).sum())} costs that are not above 0; expected some, none, none."
+        )
+    order = np.argsort(values, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(values[order]) > 0), len(values) - 1)
+    cost = np.append(0.0, np.cumsum(price[order])[ends])
+    recall = np.append(0.0, np.cumsum(fake[order])[ends] / fake.sum())
+    return Review(cost, recall, np.cumsum(np.sort(price[fake])))
