@@ -12,9 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
+from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
 from earwitness.errors import EarwitnessError, SettingsError
 from earwitness.legacy import legacy
-from earwitness.score_verbs import evaluate, metrics
+from earwitness.score_verbs import (
+    Draws,
+    HigherIs,
+    Layout,
+    OneIs,
+    ProtocolFile,
+    Unit,
+    Where,
+    compare_score_files,
+    evaluate,
+    metrics,
+)
 from earwitness.terminal import print_table
 
 __all__ = ["app", "main"]
@@ -108,7 +120,9 @@ def report(
 
 @app.command()
 def compare(
-    runs: Annotated[list[Path], typer.Argument(help="run folder(s) with the same tasks")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="run folder(s) with the same tasks, or score files")
+    ],
     out: Annotated[Path | None, typer.Option(help="where to write [default: the first run]")] = None,
     reference: Annotated[
         str | None, typer.Option(help="compare with this one [default: naive]")
@@ -117,14 +131,43 @@ def compare(
         str | None, typer.Option(help="eer, accuracy or auc [default: the runs' own]")
     ] = None,
     units: Annotated[str, typer.Option(help="one observation: runs, seeds or orders")] = "runs",
+    protocol: ProtocolFile = None,
+    layout: Layout = None,
+    where: Where = None,
+    by: Annotated[
+        list[str] | None, typer.Option(help="of score files: EER by this column as well")
+    ] = None,
+    unit: Unit = "auto",
+    draws: Draws = 1000,
+    json: Annotated[bool, typer.Option("--json", help="of score files: print JSON")] = False,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
 ) -> None:
-    """Compare strategies over seeds and orders: what they reach, cost, and which differences hold."""
+    """Compare strategies of run folders, or systems by their score files: which differences hold."""
+    if any(path.is_file() for path in runs):
+        folders = [str(path) for path in runs if not path.is_file()]
+        if folders:
+            raise SettingsError(f"score files are compared with score files; {folders[0]} is none.")
+        reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
+        compare_score_files(
+            runs,
+            protocol=protocol,
+            layout=layout,
+            where=where,
+            by=by or [],
+            unit=unit,
+            draws=draws,
+            json=json,
+            reading=reading,
+        )
+        return
     from earwitness.comparison import compare as compare_runs
     from earwitness.comparison import overview, write
     from earwitness.runs import RunFolder
 
-    folders = [RunFolder(folder) for folder in runs]
-    found = compare_runs(folders, reference=reference, metric=metric, units=units)
+    found = compare_runs(
+        [RunFolder(folder) for folder in runs], reference=reference, metric=metric, units=units
+    )
     print_table(*overview(found))
     for line in (*found.headline, *found.notes):
         typer.echo(line)
@@ -140,10 +183,13 @@ def score(
     window: Annotated[float | None, typer.Option(help="seconds scored at a time")] = None,
     hop: Annotated[float | None, typer.Option(help="seconds between windows")] = None,
     skip_bad: Annotated[bool, typer.Option(help="count unusable files instead of failing")] = False,
+    llr: Annotated[
+        bool, typer.Option("--llr", help="log-likelihood ratios, by the calibration in the card")
+    ] = False,
 ) -> None:
     """Is this file real? Scores whole recordings; higher = more bonafide."""
     from earwitness.detector import Detector, Windows
-    from earwitness.verdict import explain_worth, score_table
+    from earwitness.verdict import calibration_of, explain_worth, score_table
 
     loaded = Detector.load(detector)
     own = loaded.windows
@@ -151,10 +197,11 @@ def score(
     policy = Windows(seconds, min(own.hop, seconds) if hop is None else hop)
     if len(set(files)) < len(files):
         raise SettingsError("a file is named twice; every recording is scored once.")
-    outcomes = score_table(loaded, files, policy, typer.echo)
+    calibration = calibration_of(loaded) if llr else None
+    outcomes = score_table(loaded, files, policy, typer.echo, calibration)
     typer.echo(explain_worth(loaded))
     if csv is not None:
-        outcomes.write(loaded, policy, csv)
+        outcomes.write(loaded, policy, csv, calibration)
     if outcomes.failed and not skip_bad:
         typer.echo(f"error: {len(outcomes.failed)} of {len(files)} file(s) not scored.", err=True)
         raise typer.Exit(1)
@@ -272,7 +319,7 @@ def demo(
     run_demo(out, quick=quick, say=typer.echo, progress=_progress)
 
 
-for verb in (metrics, evaluate):
+for verb in (metrics, evaluate, calibrate, fuse, apply, threshold):
     app.command()(verb)
 app.add_typer(legacy, name="legacy")
 

@@ -334,6 +334,24 @@ def _named(component: str | Mapping[str, Any]) -> Mapping[str, Any]:
     return component
 
 
+def annotate(folder: str | Path, **entries: Any) -> None:
+    """Put entries of one's own into the card of a saved detector, atomically; its weights stay.
+
+    Raises:
+        CheckpointError: no detector is there.
+        SettingsError: an entry that `Detector.save` writes itself.
+    """
+    folder = Path(folder)
+    own = [name for name in entries if name in (*_CARD_KEYS, "windows")]
+    if own:
+        raise SettingsError(
+            f"{', '.join(own)}: the detector's own entries of its card are not for notes."
+        )
+    _read_card(folder)
+    card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
+    write_json(folder / "card.json", {**card, **entries})
+
+
 def _read_card(folder: Path) -> dict[str, Any]:
     path = folder / "card.json"
     if not path.is_file():

@@ -19,8 +19,24 @@ if TYPE_CHECKING:
     from earwitness.evaluation import Evaluation
     from earwitness.protocols import Protocol
     from earwitness.scores import Scores
+    from earwitness.system_comparison import Pair
 
-__all__ = ["evaluate", "metrics"]
+__all__ = [
+    "Column",
+    "Draws",
+    "HigherIs",
+    "Layout",
+    "OneIs",
+    "Probabilities",
+    "ProtocolFile",
+    "Unit",
+    "Where",
+    "compare_score_files",
+    "evaluate",
+    "metrics",
+    "read_judged",
+    "read_scores",
+]
 
 _PRESETS = ("asvspoof2019_la", "asvspoof5")
 
@@ -159,6 +175,58 @@ def evaluate(
     _warn([*judged.warnings, *_notes(key)])
 
 
+def compare_score_files(
+    paths: Sequence[Path],
+    *,
+    protocol: Path | None,
+    layout: str | None,
+    where: Sequence[str] | None,
+    by: Sequence[str],
+    unit: str,
+    draws: int,
+    json: bool,
+    reading: dict[str, Any],
+) -> None:
+    """Print which of the differences between the first system and the others hold."""
+    from earwitness.system_comparison import compare_systems, deltas, require_one_scope
+
+    if len(paths) < 2:
+        raise SettingsError("a comparison of score files needs two or more.")
+    require_one_scope(paths)
+    systems, key = read_judged(paths, protocol, layout, where, reading, by, unit)
+    pairs = compare_systems(systems, key, unit=unit, draws=draws)
+    parts = {one: deltas(systems, key, one) for one in by} if key is not None else {}
+    if json:
+        told = {
+            "first": systems[0].source,
+            "pairs": [pair.to_dict() for pair in pairs],
+            "eer_by": parts,
+        }
+        typer.echo(dumps(told, indent=2))
+        return
+    rows = [_pair_row(pair, name) for pair in pairs for name in pair.difference]
+    print_table(("", "metric", "first", "this", "difference", "p", "this one is"), rows)
+    typer.echo(f"first: {systems[0].source}; 95 % intervals and p by {pairs[0].unit}, p after Holm")
+    for one, lines in parts.items():
+        shown = [
+            [value, *(f"{100 * rate:.2f}" for rate in rates), f"{100 * (rates[-1] - rates[0]):+.2f}"]
+            for value, rates in lines
+        ]
+        names = [path.name for path in paths]
+        print_table((one, *names, "last - first"), shown, title="EER, %, without a test")
+
+
+def _pair_row(pair: "Pair", name: str) -> list[str]:
+    scale, digits = (100, 2) if name == "eer" else (1, 4)
+    first, other = (f"{scale * value:.{digits}f}" for value in pair.values[name])
+    one = pair.difference[name]
+    told = f"{scale * one.value:+.{digits}f}"
+    reach = f" ({scale * one.low:+.{digits}f} to {scale * one.high:+.{digits}f})"
+    label = "EER, %" if name == "eer" else name
+    p = f"{pair.corrected_p[name]:.3f}"
+    return [Path(pair.other).name, label, first, other, told + reach, p, pair.verdict(name)]
+
+
 def _protocol(
     path: Path | None,
     layout: str | None,
@@ -191,11 +259,43 @@ def _condition(text: str) -> tuple[str, str]:
 
 
 def _joined(path: Path, key: "tuple[Protocol, Protocol] | None", reading: dict[str, Any]) -> "Scores":
-    scores = _read(path, reading)
+    scores = read_scores(path, reading)
     return scores.join(key[0], whole=key[1]) if key else scores
 
 
-def _read(path: Path, reading: dict[str, Any]) -> "Scores":
+def read_judged(
+    paths: Sequence[Path],
+    protocol: Path | None,
+    layout: str | None,
+    where: Sequence[str] | None,
+    reading: dict[str, Any],
+    columns: Sequence[str],
+    unit: str = "auto",
+) -> "tuple[list[Scores], Protocol | None]":
+    """Labelled scores of several systems in one order, and the trials' protocol if there is one.
+
+    Raises:
+        ProtocolError: systems scored different trials, or as `Scores.read` and `Protocol.read`.
+        SettingsError: an option that can't be meant.
+    """
+    from earwitness.protocols import Protocol
+
+    key = _protocol(protocol, layout, where, columns, unit)
+    systems = [_joined(path, key, reading) for path in paths]
+    if key is None:
+        first = systems[0]
+        alike = Protocol(first.source, first.id_column, first.codes)
+        systems = [first, *(one.join(alike) for one in systems[1:])]
+    return systems, key[0] if key else None
+
+
+def read_scores(path: Path, reading: dict[str, Any]) -> "Scores":
+    """A score file by the options of the command line.
+
+    Raises:
+        ProtocolError: as `Scores.read`.
+        SettingsError: an option that can't be meant.
+    """
     from earwitness.scores import Scores
 
     for option in ("higher_is", "one_is"):
@@ -211,7 +311,7 @@ def _threshold(given: float | None, dev: Path | None, reading: dict[str, Any]) -
 
     if given is not None and dev is not None:
         raise SettingsError("--threshold and --dev both say where to decide; give one.")
-    return dev_threshold(_read(dev, reading)) if dev else given
+    return dev_threshold(read_scores(dev, reading)) if dev else given
 
 
 def _tandem_metrics(asv_scores: Path | None, preset: str | None) -> dict[str, dict[str, Any]]:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import earwitness
-from earwitness.detector import ClipScore, Detector, Windows
-from earwitness.errors import AudioError
+from earwitness.calibration import Calibration
+from earwitness.detector import ClipScore, Detector, Windows, annotate
+from earwitness.errors import AudioError, CheckpointError
 from earwitness.scores import Scores
 from earwitness.scoring import score_files
 
-__all__ = ["Outcomes", "explain_worth", "score_table"]
+__all__ = ["Outcomes", "calibration_of", "explain_worth", "put_calibration", "score_table"]
 
 
 @dataclass
@@ -20,8 +21,14 @@ class Outcomes:
     scored: dict[str, ClipScore] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
 
-    def write(self, detector: Detector, windows: Windows, path: Path) -> None:
-        """Write ``file_name,score,label`` and its provenance beside it."""
+    def write(
+        self,
+        detector: Detector,
+        windows: Windows,
+        path: Path,
+        calibration: Calibration | None = None,
+    ) -> None:
+        """Write ``file_name,score,label`` and its provenance beside it; with a calibration, ratios."""
         provenance = {
             "detector": detector.digest,
             "orientation": "higher = more bonafide",
@@ -35,16 +42,27 @@ class Outcomes:
             "earwitness": earwitness.__version__,
         }
         values = [s.mean for s in self.scored.values()]
+        if calibration is not None:
+            provenance |= {
+                "scale": "natural-log likelihood ratio",
+                "calibration": calibration.to_dict(),
+            }
+            values = calibration.apply(values).tolist()
         Scores(self.scored, values, provenance=provenance).write(path)
 
 
 def score_table(
-    detector: Detector, files: Sequence[Path], windows: Windows, say: Callable[[str], object]
+    detector: Detector,
+    files: Sequence[Path],
+    windows: Windows,
+    say: Callable[[str], object],
+    calibration: Calibration | None = None,
 ) -> Outcomes:
-    """Score files one by one, saying a line for each as it is done."""
+    """Score files one by one, saying a line for each as it is done; with a calibration, as ratios."""
     outcomes = Outcomes()
     threshold = (detector.card.get("dev") or {}).get("threshold")
-    say(f"{'score':>8} {'worst':>8} windows  verdict   file")
+    name = "score" if calibration is None else "LLR"
+    say(f"{name:>8} {'worst':>8} windows  verdict   file")
     for path, result in score_files(detector, files, windows=windows):
         if isinstance(result, AudioError):
             outcomes.failed[str(path)] = result.reason
@@ -52,8 +70,41 @@ def score_table(
             continue
         outcomes.scored[str(path)] = result
         verdict = "-" if threshold is None else _side(result.mean, threshold)
-        say(f"{result.mean:8.3f} {result.worst:8.3f} {len(result.windows):7d}  {verdict:9} {path}")
+        mean, worst = result.mean, result.worst
+        if calibration is not None:
+            mean, worst = calibration.apply([mean, worst]).tolist()
+        say(f"{mean:8.3f} {worst:8.3f} {len(result.windows):7d}  {verdict:9} {path}")
     return outcomes
+
+
+def put_calibration(folder: str | Path, calibration: Calibration) -> None:
+    """Put a calibration into the card of a saved detector; it holds for these weights alone.
+
+    Raises:
+        CheckpointError: no detector is there, or it is damaged.
+    """
+    weights = Detector.load(folder).digest
+    annotate(folder, calibration={**calibration.to_dict(), "of_weights": weights})
+
+
+def calibration_of(detector: Detector) -> Calibration:
+    """The calibration in a detector's card.
+
+    Raises:
+        CheckpointError: it has none, or learned something since.
+    """
+    told = detector.card.get("calibration")
+    if not told:
+        raise CheckpointError(
+            "the detector's card has no calibration; score development clips, then run "
+            "`earwitness calibrate DEV_SCORES --protocol KEY --detector FOLDER`."
+        )
+    if told.get("of_weights") != detector.digest:
+        raise CheckpointError(
+            "the calibration in the detector's card was fitted to other weights; the detector has "
+            "learned since. Fit it again: `earwitness calibrate ... --detector FOLDER`."
+        )
+    return Calibration.from_dict(told, "the detector's card")
 
 
 def _side(score: float, threshold: float) -> str:

@@ -9,8 +9,9 @@ import pytest
 from typer.testing import CliRunner
 
 from earwitness.breakdown import POOLED, break_down
+from earwitness.calibration import Calibration
 from earwitness.cli import app
-from earwitness.errors import ProtocolError, SettingsError
+from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.metrics.asv import ASVSPOOF5, AsvErrors
 from earwitness.metrics.eer import eer
 from earwitness.metrics.min_tdcf import min_tdcf
@@ -18,6 +19,7 @@ from earwitness.metrics.sasv import min_adcf, sasv_eer
 from earwitness.metrics.t_eer import TandemScores, t_eer
 from earwitness.protocols import Protocol
 from earwitness.scores import Scores
+from earwitness.system_comparison import compare_systems
 from earwitness.tandem import judge_tandem, read_tandem
 
 
@@ -188,7 +190,7 @@ def files(tmp_path, monkeypatch) -> tuple[Scores, Protocol]:
 
 def told(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(app, [str(one) for one in arguments])
-    if isinstance(result.exception, ProtocolError | SettingsError):
+    if isinstance(result.exception, EarwitnessError):
         assert result.exception.exit_code == code, result.exception
         return str(result.exception)
     assert result.exit_code == code, result.output
@@ -279,3 +281,173 @@ WRONG = {
 def test_wrong_usage_says_what_to_do(arguments, files) -> None:
     code, said = WRONG[arguments]
     assert said in told(*arguments, code=code)
+
+
+# Systems beside each other.
+
+
+def labelled(seed: int, noise: float) -> Scores:
+    scores, protocol = toy()
+    rng = np.random.default_rng(seed)
+    moved = Scores(
+        scores.ids, scores.values + rng.normal(0, noise, len(scores)), source=f"noise {noise}"
+    )
+    return moved.join(protocol)
+
+
+def test_better_is_said_where_it_holds_and_withheld_where_not() -> None:
+    _, protocol = toy()
+    pairs = compare_systems([labelled(1, 1.5), labelled(2, 0.1), labelled(3, 1.5)], protocol, draws=200)
+    assert [pair.other for pair in pairs] == ["noise 0.1", "noise 1.5"]
+    assert [pairs[0].verdict(name) for name in ("eer", "auc")] == ["better", "better"]
+    assert pairs[1].verdict("eer") == "cannot be told apart"
+    assert pairs[0].unit == "speaker and attack"
+    back = compare_systems([labelled(2, 0.1), labelled(1, 1.5)], protocol, draws=200)[0]
+    assert back.verdict("eer") == back.verdict("auc") == "worse"
+    told = json.loads(json.dumps(back.to_dict()))
+    assert told["metrics"]["eer"]["first"] == eer(labelled(2, 0.1).bonafide, labelled(2, 0.1).spoof)
+
+
+def test_p_values_are_corrected_for_the_number_of_systems() -> None:
+    systems = [labelled(1, 1.0), labelled(2, 0.1), labelled(3, 0.1)]
+    alone = compare_systems(systems[:2], draws=100)[0]
+    both = compare_systems(systems, draws=100)
+    assert alone.corrected_p["eer"] == alone.difference["eer"].p
+    assert min(pair.corrected_p["eer"] for pair in both) == 2 * alone.difference["eer"].p
+
+
+def test_other_trials_are_refused() -> None:
+    one, other = labelled(1, 1.0), labelled(2, 1.0)
+    with pytest.raises(ProtocolError, match="not of the same trials in one order"):
+        compare_systems([one, other.take(np.arange(600) < 500)])
+
+
+def test_compare_takes_score_files(files) -> None:
+    scores, _ = files
+    lines = [f"{i} {-v!r}" for i, v in zip(scores.ids[::-1], scores.values[::-1].tolist(), strict=True)]
+    Path("inverted.txt").write_text("\n".join(lines) + "\n")
+    text = told("compare", "s.txt", "inverted.txt", "-p", "key.csv", "--draws", "99", "--by", "codec")
+    assert "worse" in text
+    assert "mp3" in text
+    read = json.loads(
+        told("compare", "s.txt", "inverted.txt", "-p", "key.csv", "--draws", "20", "--json")
+    )
+    assert read["pairs"][0]["metrics"]["auc"]["verdict"] in ("worse", "cannot be told apart")
+    Path("short.txt").write_text("\n".join(lines[:50]) + "\n")
+    assert "550 without a score" in told("compare", "s.txt", "short.txt", "-p", "key.csv", code=1)
+    assert "is none" in told("compare", "s.txt", ".", code=2)
+    assert "needs two or more" in told("compare", "s.txt", code=2)
+
+
+def test_scores_of_different_things_are_not_compared(files) -> None:
+    for name, scope in (("one.csv", "whole recording"), ("two.csv", "first window")):
+        Path(name).write_text("file_name,score,label\na,1,bonafide\nb,0,spoof\n")
+        Path(f"{name}.json").write_text(json.dumps({"trial_scope": scope}))
+    said = told("compare", "one.csv", "two.csv", code=1)
+    assert "not of the same thing" in said
+    assert "first window" in said
+    Path("two.csv.json").unlink()
+    assert "cannot be told apart" in told("compare", "one.csv", "two.csv", "--draws", "5")
+
+
+# Decisions.
+
+
+def test_calibrate_apply_and_evaluate(files) -> None:
+    text = told(
+        "calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--by", "codec", "--leave-out", "codec"
+    )
+    assert "fitted without the codec" in text
+    assert "wrote c.json" in text
+    told("apply", "c.json", "s.txt", "-o", "llr.csv")
+    scores, protocol = files
+    joined = scores.join(protocol)
+    fitted = Calibration.read("c.json")
+    assert Scores.read("llr.csv").values == pytest.approx(fitted.apply(scores.values))
+    assert json.loads(Path("llr.csv.json").read_text())["scale"] == "natural-log likelihood ratio"
+    read = json.loads(told("metrics", "llr.csv", "-p", "key.csv", "--json", "--no-intervals"))
+    assert read["cllr"] < 1.05 * read["min_cllr"] + 0.05
+    assert read["eer"] == eer(joined.bonafide, joined.spoof)
+    told("calibrate", "s.txt", "-p", "key.csv", "-o", "i.json", "--kind", "isotonic")
+    assert Calibration.read("i.json").kind == "isotonic"
+
+
+def test_fuse_and_apply(files) -> None:
+    scores, _ = files
+    rng = np.random.default_rng(5)
+    noisy = scores.values + rng.normal(0, 1, 600)
+    lines = [f"{i} {v!r}" for i, v in zip(scores.ids, noisy.tolist(), strict=True)]
+    Path("t.txt").write_text("\n".join(lines[::-1]) + "\n")
+    text = told("fuse", "s.txt", "t.txt", "-p", "key.csv", "-o", "f.json", "--leave-out", "codec")
+    assert "fused" in text
+    told("apply", "f.json", "s.txt", "t.txt", "-o", "fused.csv")
+    fitted = Calibration.read("f.json")
+    assert Scores.read("fused.csv").values == pytest.approx(fitted.apply(scores.values, noisy))
+    assert "1 system(s) were given" in told("apply", "f.json", "s.txt", "-o", "x.csv", code=1)
+    assert "two systems or more" in told("fuse", "s.txt", "-p", "key.csv", "-o", "f.json", code=2)
+
+
+def test_threshold_in_three_ways(files) -> None:
+    scores, protocol = files
+    joined = scores.join(protocol)
+    read = json.loads(told("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "0.05", "--json"))
+    assert read["false_alarm"] <= 0.05 < np.mean(joined.spoof >= read["threshold"] - 0.2)
+    assert read["sampling_unit"] == "speaker and attack"
+    assert read["false_alarm_interval"][0] < read["false_alarm"] < read["false_alarm_interval"][1]
+    band = json.loads(
+        told("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "0.05", "--miss", "0.05", "--json")
+    )
+    assert band["low"] < band["high"]
+    costs = told("threshold", "s.txt", "-p", "key.csv", "--p-spoof", "0.05")
+    assert "threshold -0.641854" in costs
+    assert "inconclusive between" in told(
+        "threshold", "s.txt", "-p", "key.csv", "--false-alarm", "0.05", "--miss", "0.05"
+    )
+
+
+WRONG_DECISIONS = {
+    ("calibrate", "s.txt", "-p", "key.csv"): (2, "say where the calibration goes"),
+    ("calibrate", "s.txt", "-o", "c.json"): (1, "0 bonafide and 0 spoof trials"),
+    ("calibrate", "s.txt", "-o", "c.json", "--by", "codec"): (2, "there is none"),
+    ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--kind", "x"): (2, "affine or isotonic"),
+    ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--prior", "2"): (2, "prior is 2"),
+    ("calibrate", "s.txt", "-p", "key.csv", "-d", "nowhere"): (1, "no card.json"),
+    ("threshold", "s.txt", "-p", "key.csv"): (2, "say what the threshold is for"),
+    ("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "1", "--p-spoof", "0.1"): (2, "say what"),
+    ("threshold", "s.txt", "-p", "key.csv", "--p-spoof", "0.1", "--miss", "0.1"): (2, "together with"),
+    ("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "5"): (2, "rate is 5"),
+    ("apply", "key.csv", "s.txt", "-o", "x.csv"): (1, "not JSON"),
+}
+
+
+@pytest.mark.parametrize("arguments", WRONG_DECISIONS)
+def test_wrong_decisions_say_what_to_do(arguments, files) -> None:
+    code, said = WRONG_DECISIONS[arguments]
+    assert said in told(*arguments, code=code)
+
+
+def test_a_detector_carries_its_calibration(files, tmp_path) -> None:
+    import soundfile
+
+    from earwitness.audio import SAMPLE_RATE
+    from earwitness.detector import Detector
+    from earwitness.errors import CheckpointError
+    from earwitness.verdict import calibration_of
+
+    Detector.build("logmel", "linear").save("d")
+    soundfile.write("a.wav", np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE), SAMPLE_RATE)
+    with pytest.raises(CheckpointError, match="no calibration"):
+        calibration_of(Detector.load("d"))
+    told("calibrate", "s.txt", "-p", "key.csv", "-d", "d")
+    plain = told("score", "a.wav", "-d", "d", "--csv", "plain.csv")
+    ratio = told("score", "a.wav", "-d", "d", "--llr", "--csv", "llr.csv")
+    assert "LLR" in ratio
+    assert "LLR" not in plain
+    fitted = calibration_of(Detector.load("d"))
+    values = [Scores.read(name).values for name in ("plain.csv", "llr.csv")]
+    assert values[1] == pytest.approx(fitted.apply(values[0]))
+    learned = Detector.load("d")
+    learned.back_end.head.bias.data += 1.0
+    learned.save("d")
+    with pytest.raises(CheckpointError, match="other weights"):
+        calibration_of(Detector.load("d"))

@@ -1,0 +1,311 @@
+"""The verbs of the command line that turn scores into decisions: calibrate, fuse, apply, threshold."""
+
+from collections.abc import Iterator, Sequence
+from json import dumps
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from earwitness.errors import ProtocolError, SettingsError
+from earwitness.score_verbs import (
+    Column,
+    HigherIs,
+    Layout,
+    OneIs,
+    Probabilities,
+    ProtocolFile,
+    Unit,
+    Where,
+    read_judged,
+    read_scores,
+)
+from earwitness.terminal import print_table
+
+if TYPE_CHECKING:
+    from earwitness.calibration import Calibration
+    from earwitness.protocols import Protocol
+    from earwitness.scores import Scores
+
+__all__ = ["apply", "calibrate", "fuse", "threshold"]
+
+_KINDS = ("affine", "isotonic")
+_SHOWN = ("cllr", "min_cllr", "act_dcf", "min_dcf")
+
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="calibration to write (JSON)")]
+Prior = Annotated[float, typer.Option(help="of bonafide, at which the fit is best")]
+By = Annotated[str | None, typer.Option(help="tell Cllr for each value of this column too")]
+LeaveOut = Annotated[
+    str | None, typer.Option(help="check: fit without each value of this column, judge on it")
+]
+
+
+def calibrate(
+    dev: Annotated[Path, typer.Argument(help="development scores")],
+    protocol: ProtocolFile = None,
+    out: Out = None,
+    kind: Annotated[
+        str, typer.Option(help="affine, or isotonic (hundreds of trials a class)")
+    ] = "affine",
+    prior: Prior = 0.5,
+    detector: Annotated[
+        Path | None, typer.Option("--detector", "-d", help="also put it into this detector's card")
+    ] = None,
+    by: By = None,
+    leave_out: LeaveOut = None,
+    layout: Layout = None,
+    where: Where = None,
+    score_column: Column = None,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
+    probabilities: Probabilities = False,
+) -> None:
+    """Make scores log-likelihood ratios: fit on development scores, tell what that gains."""
+    reading = {
+        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
+    }  # fmt: skip
+    if out is None and detector is None:
+        raise SettingsError("say where the calibration goes: --out FILE, --detector FOLDER, or both.")
+    systems, key = _read([dev], protocol, layout, where, reading, [by, leave_out])
+    fitted = _fit(systems, kind, prior, f"{dev}")
+    if out is not None:
+        fitted.write(out)
+    if detector is not None:
+        from earwitness.verdict import put_calibration
+
+        put_calibration(detector, fitted)
+    _tell(systems, fitted, key, by)
+    if leave_out is not None:
+        _check(systems, key, leave_out, kind, prior)
+    if out is not None:
+        typer.echo(f"wrote {out}\nnext: earwitness apply {out} TEST_SCORES --out calibrated.csv")
+    if detector is not None:
+        typer.echo(f"the card of {detector} has it\nnext: earwitness score FILES -d {detector} --llr")
+
+
+def fuse(
+    dev: Annotated[list[Path], typer.Argument(help="development scores of two systems or more")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="fusion to write (JSON)")],
+    protocol: ProtocolFile = None,
+    prior: Prior = 0.5,
+    by: By = None,
+    leave_out: LeaveOut = None,
+    layout: Layout = None,
+    where: Where = None,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
+) -> None:
+    """Join several systems into one log-likelihood ratio by linear logistic regression."""
+    if len(dev) < 2:
+        raise SettingsError(
+            "fusion joins two systems or more; for one there is `earwitness calibrate`."
+        )
+    reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
+    systems, key = _read(dev, protocol, layout, where, reading, [by, leave_out])
+    fitted = _fit(systems, "affine", prior, ", ".join(map(str, dev)))
+    told = zip(dev, fitted.weights, systems, strict=True)
+    rows = [[str(path), f"{weight:.4g}", *_numbers(one.values, one)] for path, weight, one in told]
+    fused = fitted.apply(*(one.values for one in systems))
+    rows.append(["fused", "", *_numbers(fused, systems[0])])
+    print_table(("system", "weight", *_SHOWN, "EER, %"), rows)
+    if leave_out is not None:
+        _check(systems, key, leave_out, "affine", prior)
+    fitted.write(out)
+    tests = " ".join(f"TEST{n + 1}" for n in range(len(dev)))
+    typer.echo(f"wrote {out}\nnext: earwitness apply {out} {tests} --out fused.csv")
+
+
+def apply(
+    calibration: Annotated[Path, typer.Argument(help="what calibrate or fuse wrote")],
+    scores: Annotated[
+        list[Path], typer.Argument(help="score file of each system, in the fitted order")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="score file to write: log-likelihood ratios")
+    ],
+    score_column: Column = None,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
+    probabilities: Probabilities = False,
+) -> None:
+    """Turn scores into log-likelihood ratios by a calibration or fusion that was fitted before."""
+    from earwitness.calibration import Calibration
+    from earwitness.files import digest
+    from earwitness.protocols import Protocol
+    from earwitness.scores import Scores
+
+    reading = {
+        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
+    }  # fmt: skip
+    fitted = Calibration.read(calibration)
+    first, *others = [read_scores(path, reading) for path in scores]
+    alike = Protocol(first.source, first.id_column, first.codes)
+    columns = [first.values, *(one.join(alike).values for one in others)]
+    provenance = {
+        "orientation": "higher = more bonafide",
+        "scale": "natural-log likelihood ratio",
+        "calibration": {**fitted.to_dict(), "sha256": digest(calibration)},
+        "of": [{"file": str(path), "sha256": digest(path)} for path in scores],
+    }
+    Scores(first.id_column, fitted.apply(*columns), first.codes, provenance=provenance).write(out)
+    typer.echo(f"wrote {len(first)} log-likelihood ratios to {out}")
+
+
+def threshold(
+    dev: Annotated[Path, typer.Argument(help="development scores")],
+    protocol: ProtocolFile = None,
+    false_alarm: Annotated[
+        float | None, typer.Option(help="accept at most this share of the spoofs, such as 0.01")
+    ] = None,
+    miss: Annotated[
+        float | None, typer.Option(help="with --false-alarm: a band between both, inconclusive")
+    ] = None,
+    p_spoof: Annotated[
+        float | None, typer.Option(help="for scores that are LLRs: prior of a spoof")
+    ] = None,
+    c_miss: Annotated[float, typer.Option(help="cost of rejecting a bonafide recording")] = 1.0,
+    c_fa: Annotated[float, typer.Option(help="cost of accepting a spoof")] = 10.0,
+    json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+    unit: Unit = "auto",
+    layout: Layout = None,
+    where: Where = None,
+    score_column: Column = None,
+    higher_is: HigherIs = None,
+    one_is: OneIs = None,
+    probabilities: Probabilities = False,
+) -> None:
+    """A threshold from costs, from a wanted false-alarm rate, or two with an inconclusive band."""
+    from earwitness.metrics.decisions import bayes_threshold
+    from earwitness.metrics.units import sampling
+    from earwitness.thresholds import at_false_alarm, operating, three_way
+
+    if (p_spoof is None) == (false_alarm is None):
+        raise SettingsError("say what the threshold is for: --false-alarm RATE, or --p-spoof PRIOR.")
+    if miss is not None and false_alarm is None:
+        raise SettingsError("--miss makes a band together with --false-alarm.")
+    reading = {
+        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
+    }  # fmt: skip
+    [scores], key = _read([dev], protocol, layout, where, reading, [], unit)
+    both = scores.bonafide, scores.spoof
+    if false_alarm is not None and miss is not None:
+        band = three_way(*both, false_alarm=false_alarm, miss=miss)
+        typer.echo(dumps(band._asdict(), indent=2) if json else _band_in_words(band))
+        return
+    at = bayes_threshold(p_spoof, c_miss, c_fa) if p_spoof is not None else None
+    at = at_false_alarm(*both, false_alarm) if at is None and false_alarm is not None else at
+    drawn = sampling(key, unit) if key is not None else None
+    clusters, attacks = (drawn.clusters, drawn.attacks) if drawn else (None, None)
+    told = operating(*both, float(at or 0.0), clusters=clusters, attacks=attacks)
+    over = drawn.unit if drawn else "trial"
+    typer.echo(
+        dumps({**told._asdict(), "sampling_unit": over}, indent=2) if json else _in_words(told, over)
+    )
+
+
+def _in_words(told: Any, over: str) -> str:
+    rates = (
+        ("bonafide rejected", told.miss, told.miss_interval),
+        ("spoofs accepted", told.false_alarm, told.false_alarm_interval),
+    )
+    lines = [f"threshold {told.threshold:.6g}   (score >= threshold is bonafide)"]
+    lines += [
+        f"{name:18}{100 * rate:7.2f} %   (95 %: {100 * low:.2f} to {100 * high:.2f}, by {over})"
+        for name, rate, (low, high) in rates
+    ]
+    return "\n".join(lines)
+
+
+def _band_in_words(band: Any) -> str:
+    return "\n".join(
+        [
+            f"spoof below {band.low:.6g}, bonafide from {band.high:.6g} on, inconclusive between",
+            f"bonafide called spoof  {100 * band.miss:7.2f} %",
+            f"spoof called bonafide  {100 * band.false_alarm:7.2f} %",
+            f"inconclusive: bonafide {100 * band.inconclusive_bonafide:7.2f} %",
+            f"              spoof    {100 * band.inconclusive_spoof:7.2f} %",
+        ]
+    )
+
+
+def _read(
+    paths: Sequence[Path],
+    protocol: Path | None,
+    layout: str | None,
+    where: Sequence[str] | None,
+    reading: dict[str, Any],
+    columns: Sequence[str | None],
+    unit: str = "auto",
+) -> "tuple[list[Scores], Protocol | None]":
+    """Labelled scores of each system, in one order."""
+    asked = [name for name in columns if name is not None]
+    if asked and protocol is None:
+        raise SettingsError("--by and --leave-out name columns of a --protocol; there is none.")
+    return read_judged(paths, protocol, layout, where, reading, asked, unit)
+
+
+def _fit(systems: "Sequence[Scores]", kind: str, prior: float, fitted_on: str) -> "Calibration":
+    from earwitness.calibration import fit_affine, fit_isotonic
+
+    if kind not in _KINDS:
+        raise SettingsError(f"--kind is {kind!r}; expected {' or '.join(_KINDS)}.")
+    bonafide, spoof = [one.bonafide for one in systems], [one.spoof for one in systems]
+    if not len(bonafide[0]) or not len(spoof[0]):
+        raise ProtocolError(
+            f"{systems[0].source}: {len(bonafide[0])} bonafide and {len(spoof[0])} spoof trials; "
+            "calibration needs both (and a protocol, where the file has no labels)."
+        )
+    if kind == "isotonic":
+        return fit_isotonic(bonafide[0], spoof[0], prior=prior, fitted_on=fitted_on)
+    return fit_affine(bonafide, spoof, prior=prior, fitted_on=fitted_on)
+
+
+def _numbers(values: "np.ndarray", labelled: "Scores") -> list[str]:
+    from earwitness.metrics import METRICS
+
+    both = values[labelled.codes == 0], values[labelled.codes == 1]
+    numbers = [f"{METRICS.get(name)(*both):.3f}" for name in _SHOWN]
+    return [*numbers, f"{100 * METRICS.get('eer')(*both):.2f}"]
+
+
+def _parts(
+    systems: "Sequence[Scores]", key: "Protocol", name: str
+) -> "Iterator[tuple[str, np.ndarray]]":
+    """Rows of each value of a column that both classes have."""
+    column = key.column(name)
+    for value in column.unique().sort().to_list():
+        rows = (column == value).to_numpy()
+        if set(systems[0].codes[rows].tolist()) >= {0, 1}:
+            yield value, rows
+
+
+def _tell(
+    systems: "Sequence[Scores]", fitted: "Calibration", key: "Protocol | None", by: str | None
+) -> None:
+    """Before and after, whole and by a column: the fit itself, so the best it can look."""
+    after = fitted.apply(*(one.values for one in systems))
+    one = systems[0]
+    rows = [["all", "before", *_numbers(one.values, one)], ["all", "after", *_numbers(after, one)]]
+    for value, part in _parts(systems, key, by) if key is not None and by else ():
+        taken = one.take(part)
+        rows.append([value, "before", *_numbers(taken.values, taken)])
+        rows.append([value, "after", *_numbers(after[part], taken)])
+    print_table((by or "trials", "", *_SHOWN, "EER, %"), rows)
+
+
+def _check(
+    systems: "Sequence[Scores]", key: "Protocol | None", name: str, kind: str, prior: float
+) -> None:
+    """Fit without each value and judge on it: what to expect of a domain that is new."""
+    if key is None:
+        raise SettingsError("--leave-out names a column of a --protocol; there is none.")
+    rows = []
+    for value, part in _parts(systems, key, name):
+        rest = [one.take(~part) for one in systems]
+        if set(rest[0].codes.tolist()) < {0, 1}:
+            continue
+        fitted = _fit(rest, kind, prior, f"all but {value}")
+        judged = fitted.apply(*(one.values[part] for one in systems))
+        rows.append([value, *_numbers(judged, systems[0].take(part))])
+    print_table((name, *_SHOWN, "EER, %"), rows, title=f"fitted without the {name}, judged on it:")
