@@ -5,7 +5,6 @@ from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from earwitness.errors import ProtocolError, SettingsError
@@ -24,6 +23,8 @@ from earwitness.score_verbs import (
 from earwitness.terminal import print_table
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from earwitness.calibration import Calibration
     from earwitness.protocols import Protocol
     from earwitness.scores import Scores
