@@ -40,6 +40,7 @@ from earwitness.scores import ONE_A_CLASS, ClassScores, Scores, read_scores
 from earwitness.trials import Manifest
 
 __all__ = [
+    "WORDS",
     "Evaluation",
     "accuracy_matrix",
     "dev_threshold",
@@ -63,7 +64,7 @@ _BY_SWEEP = ("min_cllr", "auc", "average_precision")  # they share one
 # Of the challenge's there is none, as it is for published tables; the pooling of min_cllr is slow.
 _WITHOUT_INTERVAL = ("eer_challenge", "min_cllr")
 _FEW_TRIALS = 30
-_WORDS = {
+WORDS = {
     "eer": "EER, %",
     "eer_challenge": "EER as in the challenges, %",
     "min_dcf": "minDCF",
@@ -114,7 +115,7 @@ class Evaluation:
         return "\n".join([head, *map(self._line, self.values)])
 
     def _line(self, name: str) -> str:
-        label = _WORDS.get(name, name)
+        label = WORDS.get(name, name)
         scale, digits = (100, 2) if label.endswith("%") else (1, 4)
         line = f"{label:30}{scale * self.values[name]:8.{digits}f}"
         if name not in self.intervals:

@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.errors import SettingsError, nearest
+from earwitness.errors import ProtocolError, SettingsError, nearest
 from earwitness.files import write_text
 from earwitness.terminal import print_table
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from earwitness.breakdown import Breakdown
     from earwitness.evaluation import Evaluation
+    from earwitness.metrics.review import Review
     from earwitness.protocols import Protocol
     from earwitness.scores import Scores
     from earwitness.system_comparison import Pair
@@ -133,6 +137,11 @@ def evaluate(
     draws: Draws = 1000,
     json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
     csv: Annotated[Path | None, typer.Option(help="write every part, a line each")] = None,
+    html: Annotated[Path | None, typer.Option(help="write a page with curves, opens offline")] = None,
+    review: Annotated[
+        str | None,
+        typer.Option(help="fakes found in the first hours: column of seconds, or 'each' for 1 a trial"),
+    ] = None,
     dev: Dev = None,
     threshold: Threshold = None,
     asv_scores: AsvScores = None,
@@ -147,12 +156,13 @@ def evaluate(
     from earwitness.breakdown import break_down
     from earwitness.evaluation import evaluate as judge
 
-    key = _protocol(protocol, layout, where, by, unit)
+    costs = [review] if review not in (None, "each") else []
+    key = _protocol(protocol, layout, where, [*(by or []), *costs], unit)
     reading = {
         "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
     }  # fmt: skip
-    if by and key is None:
-        raise SettingsError("--by needs a --protocol: it has the columns.")
+    if (by or costs) and key is None:
+        raise SettingsError("--by and --review name columns of a --protocol; there is none.")
     joined = _joined(scores, key, reading)
     settings: dict[str, Any] = {
         "threshold": _threshold(threshold, dev, reading),
@@ -163,15 +173,30 @@ def evaluate(
     }
     judged = judge(joined, key and key[0], **settings)
     parts = [break_down(joined, key[0], one, **settings) for one in by or []] if key else []
+    heard = _reviewed(joined, key[0] if key else None, review) if review else None
     if csv is not None:
         write_text(csv, _as_csv(judged, parts))
+    if html is not None:
+        from earwitness.scorecard import Scorecard, render
+
+        band = _band(joined, key[0] if key else None, review) if review and ci else None
+        facts = _facts(scores, protocol, where, settings)
+        hours = "hours" if costs else "trials"
+        card = Scorecard(scores.name, joined, judged, parts, heard, hours, band, facts)
+        write_text(html, render(card))
     if json:
         told = {"all": judged.to_dict(), "by": {",".join(p.columns): _as_dicts(p) for p in parts}}
+        if heard is not None:
+            told["review"] = _review_numbers(heard)
         typer.echo(dumps(told, indent=2))
     else:
         typer.echo(str(judged))
         for one in parts:
             _print_grid(one, metric) if len(one.columns) == 2 else _print_parts(one)
+        if heard is not None:
+            _print_review(heard, "hours" if costs else "trials")
+    if html is not None:
+        typer.echo(f"wrote {html}", err=True)
     _warn([*judged.warnings, *_notes(key)])
 
 
@@ -381,6 +406,84 @@ def _print_grid(told: "Breakdown", metric: str) -> None:
     ]
     title = f"{metric}{', %' if percent else ''}: {told.columns[0]} down, {told.columns[1]} across"
     print_table(["", *across], shown, title=title)
+
+
+def _reviewed(scores: "Scores", key: "Protocol | None", column: str) -> "Review":
+    """The review curve; costs are seconds in the protocol and hours here."""
+    from earwitness.metrics.review import review
+
+    return review(scores.values, scores.codes == 1, _hours(key, column))
+
+
+def _hours(key: "Protocol | None", column: str) -> "NDArray[np.float64] | None":
+    import polars as pl
+
+    if column == "each" or key is None:
+        return None
+    cells = key.column(column)
+    seconds = cells.cast(pl.Float64, strict=False)
+    if seconds.null_count():
+        first = cells[int(seconds.is_null().arg_max() or 0)]
+        raise ProtocolError(
+            f"{key.name}: the column {column} holds {first!r} and {seconds.null_count() - 1} more that "
+            "are no numbers; --review needs seconds for every trial."
+        )
+    return seconds.to_numpy() / 3600
+
+
+def _band(scores: "Scores", key: "Protocol | None", column: str) -> Any:
+    """Shares of the hours, and the lowest and highest recall there over resamples."""
+    import numpy as np
+
+    from earwitness.metrics.review import review_band
+
+    shares = np.geomspace(0.001, 1, 60)
+    speakers = key.columns.get("speaker") if key is not None else None
+    known = speakers is not None and not speakers.is_in(["", "-"]).any()
+    clusters = speakers.to_numpy() if known and speakers is not None else None
+    hours = _hours(key, column)
+    return shares, *review_band(scores.values, scores.codes == 1, hours, shares, clusters=clusters)
+
+
+def _review_numbers(heard: "Review") -> dict[str, Any]:
+    """Recall at shares of the hours, hours for shares of the fakes, and the area under the curve."""
+    return {
+        "total": heard.total,
+        "recall_at": {str(s): heard.recall_at(s * heard.total) for s in (0.01, 0.05, 0.1)},
+        "random_at": {str(s): heard.random_at(s * heard.total) for s in (0.01, 0.05, 0.1)},
+        "oracle_at": {str(s): heard.oracle_at(s * heard.total) for s in (0.01, 0.05, 0.1)},
+        "budget_for": {str(r): heard.budget_for(r) for r in (0.5, 0.8, 0.95)},
+        "area": heard.area(),
+    }
+
+
+def _print_review(heard: "Review", unit: str) -> None:
+    numbers = _review_numbers(heard)
+    names = {"recall_at": "this system", "random_at": "in any order", "oracle_at": "fakes alone"}
+    rows = [
+        [name, *(f"{100 * share:.1f}" for share in numbers[key].values())]
+        for key, name in names.items()
+    ]
+    heads = [f"{100 * float(share):g} % heard" for share in numbers["recall_at"]]
+    print_table(("fakes found, %", *heads), rows, title=f"of {heard.total:,.2f} {unit}")
+    told = (f"{100 * float(r):g} %: {budget:,.2f}" for r, budget in numbers["budget_for"].items())
+    typer.echo(f"{unit} to find " + ", ".join(told))
+
+
+def _facts(
+    scores: Path, protocol: Path | None, where: Sequence[str] | None, settings: dict[str, Any]
+) -> dict[str, str]:
+    """What was judged, with digests, for the end of a page."""
+    import earwitness
+    from earwitness.files import digest
+
+    facts = {"scores": f"{scores} (SHA-256 {digest(scores)})"}
+    if protocol is not None:
+        facts["protocol"] = f"{protocol} (SHA-256 {digest(protocol)})"
+    if where:
+        facts["only trials with"] = ", ".join(where)
+    drawn = f"{settings['draws']} draws, seed 0" if settings["intervals"] else "none"
+    return {**facts, "bootstrap": drawn, "earwitness": earwitness.__version__}
 
 
 def _as_dicts(told: "Breakdown") -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from earwitness.metrics.cllr import cllr
 from earwitness.metrics.eer import eer
 from earwitness.metrics.min_cllr import min_cllr
 from earwitness.metrics.paired import delong, differences
-from earwitness.metrics.review import review
+from earwitness.metrics.review import review, review_band
 from earwitness.thresholds import Band, at_false_alarm, at_miss, operating, three_way
 
 
@@ -301,6 +301,25 @@ def test_a_block_is_heard_in_random_order_on_average() -> None:
     told = review(scores, fake)
     found = np.mean([fake[:10][rng.permutation(10)][:4].sum() / 10 for _ in range(4000)])
     assert told.recall_at(4) == pytest.approx(found, abs=0.01)
+
+
+def test_a_band_holds_the_curve_and_speakers_widen_it() -> None:
+    rng = np.random.default_rng(3)
+    speakers = np.repeat(np.arange(15), 20)
+    fake = rng.random(300) < 0.4
+    scores = rng.normal(0, 1, 15)[speakers] - fake + rng.normal(0, 0.2, 300)
+    shares = np.array([0.05, 0.2, 0.5])
+    told = review(scores, fake)
+    widths = []
+    for clusters in (None, speakers):
+        low, high = review_band(scores, fake, None, shares, clusters=clusters, draws=100)
+        assert (low <= [told.recall_at(share * 300) for share in shares]).all()
+        assert (high >= [told.recall_at(share * 300) for share in shares]).all()
+        widths.append((high - low).sum())
+    assert widths[1] > 1.5 * widths[0]
+    twice = review(scores, fake, times=np.full(300, 2))
+    np.testing.assert_allclose(twice.recall, told.recall)
+    assert twice.total == 2 * told.total
 
 
 def test_review_guards() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -227,6 +228,45 @@ def test_evaluate_as_json_and_csv(files) -> None:
     assert float(rows[1]["eer"]) == read["by"]["codec"][0]["eer"]
 
 
+def test_a_page_opens_offline_and_says_everything(files) -> None:
+    scores, protocol = files
+    told(
+        *("evaluate", "s.txt", "-p", "key.csv", "--by", "attack", "--by", "attack,codec", "--ci"),
+        *("--draws", "20", "--review", "duration", "--html", "card.html"),
+    )
+    page = Path("card.html").read_text()
+    assert not re.search(r'(src|href)="(?!#)', page)
+    assert page.count("<svg") == 5
+    value = break_down(scores, protocol, "attack")["A10"].evaluation.values["eer"]
+    assert f"<td>{100 * value:.2f}" in page
+    for said in ("Review budget", "hours to hear", "by speaker and attack", "SHA-256", "Reliability"):
+        assert said in page
+    again = told("evaluate", "s.txt", "-p", "key.csv", "--html", "plain.html")
+    assert "EER" in again
+    assert "Review budget" not in Path("plain.html").read_text()
+
+
+def test_words_from_outside_are_escaped(files) -> None:
+    Path("key.csv").write_text(Path("key.csv").read_text().replace("mp3", "<b>mp3</b>"))
+    told("evaluate", "s.txt", "-p", "key.csv", "--by", "codec", "--html", "card.html")
+    page = Path("card.html").read_text()
+    assert "<b>mp3" not in page
+    assert "&lt;b&gt;mp3" in page
+
+
+def test_review_budget_in_hours_and_in_trials(files) -> None:
+    _, protocol = files
+    read = json.loads(told("evaluate", "s.txt", "-p", "key.csv", "--review", "duration", "--json"))
+    seconds = protocol.column("duration").cast(float).to_numpy()
+    assert read["review"]["total"] == pytest.approx(seconds.sum() / 3600)
+    assert read["review"]["oracle_at"]["0.1"] >= read["review"]["recall_at"]["0.1"]
+    text = told("evaluate", "s.txt", "-p", "key.csv", "--review", "each")
+    assert "trials to find 50 %" in text
+    said = told("evaluate", "s.txt", "-p", "key.csv", "--review", "codec", code=1)
+    assert "600" not in said
+    assert "--review needs seconds for every trial" in said
+
+
 def test_metrics_with_a_verifier(files, tmp_path) -> None:
     scores, protocol = files
     whole = scores.join(protocol)
@@ -260,7 +300,7 @@ def test_only_some_trials_and_a_threshold(files) -> None:
 
 
 WRONG = {
-    ("evaluate", "s.txt", "--by", "attack"): (2, "--by needs a --protocol"),
+    ("evaluate", "s.txt", "--by", "attack"): (2, "name columns of a --protocol"),
     ("evaluate", "s.txt", "--where", "a=b"): (2, "there is none"),
     ("evaluate", "s.txt", "-p", "key.csv", "--where", "codec"): (2, "expected column=value"),
     ("evaluate", "s.txt", "-p", "key.csv", "--where", "codec=ogg"): (1, "There are: mp3, none"),

@@ -1,7 +1,6 @@
 """The comparison as one HTML file that opens anywhere, without a network."""
 
 import json
-import re
 from importlib.resources import files
 from typing import Any
 
@@ -24,6 +23,7 @@ from earwitness.comparison.words import (
     verdict,
 )
 from earwitness.figures.style import PALETTE
+from earwitness.report.page import style
 from earwitness.report.pictures import inline
 from earwitness.report.words import number, percent, plus_minus
 
@@ -41,7 +41,7 @@ def render(comparison: Comparison, drawn: dict[str, Figure] | None = None) -> st
         comparison=comparison,
         metric=METRICS[comparison.metric],
         higher=not comparison.lower_is_better,
-        style=Markup(_style()),
+        style=Markup(style()),
         pictures={name: _picture(name, figure) for name, figure in drawn.items()},
         tables={kind: shown(comparison, kind) for kind in ("summary", "clear")},
         cells=_cells(comparison),
@@ -55,13 +55,6 @@ def _picture(name: str, figure: Figure) -> Markup:
 
 def _resource(package: str, name: str) -> str:
     return files(f"earwitness.{package}").joinpath(name).read_text(encoding="utf-8")
-
-
-def _style() -> str:
-    """That of the report: the two pages look alike."""
-    found = re.search(r"<style>.*?</style>", _resource("report", "report.html.jinja"), re.S)
-    assert found is not None
-    return found[0]
 
 
 def _environment(comparison: Comparison) -> Environment:

@@ -15,17 +15,21 @@ from earwitness.figures.judging import det_curves, score_histograms
 from earwitness.figures.learning import action_plot, loss_curve
 from earwitness.figures.matrices import matrix_heatmap, matrix_sheet
 from earwitness.figures.style import colours, to_png, to_svg
+from earwitness.figures.trust import condition_grid, reliability, review_curves
 
 __all__ = [
     "action_plot",
     "average_curve",
     "colours",
+    "condition_grid",
     "det_curves",
     "forgetting_curves",
     "headline",
     "loss_curve",
     "matrix_heatmap",
     "matrix_sheet",
+    "reliability",
+    "review_curves",
     "score_histograms",
     "summary_bars",
     "to_png",

@@ -24,6 +24,7 @@ __all__ = ["det_curves", "score_histograms"]
 
 _RATES = (0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 _DASHES = ("-", "--", ":")
+_MOST_POINTS = 2000  # of a curve
 
 
 @styled
@@ -68,8 +69,9 @@ def det_curves(scores: Mapping[str, Scores]) -> Figure:
     for place, (task, one) in enumerate(scores.items()):
         miss, false_alarm, _ = det_curve(one.bonafide, one.spoof)
         turn, colour = divmod(place, len(PALETTE))
+        across, up = _thinned(_stretched(false_alarm), _stretched(miss))
         panel.plot(
-            _stretched(false_alarm), _stretched(miss), drawstyle="steps-post", label=task,
+            across, up, drawstyle="steps-post", label=task,
             color=PALETTE[colour], linestyle=_DASHES[turn % len(_DASHES)],
         )  # fmt: skip
     ticks = [f"{100 * rate:g}" for rate in _RATES]
@@ -87,6 +89,17 @@ def _draw_share(
     share = 100 * np.histogram(values, bins)[0] / max(1, len(values))
     panel.stairs(share, bins, fill=True, color=colour, alpha=0.3)
     panel.stairs(share, bins, color=colour, linewidth=1.5, label=label)
+
+
+def _thinned(
+    across: NDArray[np.float64], up: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of very many points, those that can be told apart in the picture."""
+    if len(across) <= _MOST_POINTS:
+        return across, up
+    places = np.round(np.stack([across, up]) * _MOST_POINTS / 8)
+    kept = np.append(np.any(np.diff(places) != 0, axis=0), True)
+    return across[kept], up[kept]
 
 
 def _stretched(rates: NDArray[np.float64]) -> NDArray[np.float64]:

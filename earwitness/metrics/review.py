@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from earwitness.errors import ProtocolError
 
-__all__ = ["Review", "review"]
+__all__ = ["Review", "review", "review_band"]
 
 _Floats = NDArray[np.float64]
 
@@ -63,13 +63,20 @@ class Review(NamedTuple):
         return float(np.trapezoid(recalls, np.log(shares)) / -np.log(lowest))
 
 
-def review(scores: ArrayLike, is_spoof: ArrayLike, costs: ArrayLike | None = None) -> Review:
+def review(
+    scores: ArrayLike,
+    is_spoof: ArrayLike,
+    costs: ArrayLike | None = None,
+    *,
+    times: ArrayLike | None = None,
+) -> Review:
     """The curve of recall against cost.
 
     Args:
         scores: ``(n,)``, higher = more bonafide; the lowest are heard first.
         is_spoof: ``(n,)`` booleans.
         costs: ``(n,)`` seconds of each recording, above 0; without them each costs 1.
+        times: ``(n,)`` how often each recording stands there, for resamples; once unless given.
 
     Raises:
         ProtocolError: lengths differ, no spoof, scores that are not finite or costs not above 0.
@@ -92,8 +99,52 @@ def review(scores: ArrayLike, is_spoof: ArrayLike, costs: ArrayLike | None = Non
             f"{int(fake.sum())} spoofs, {int((~np.isfinite(values)).sum())} scores that are not finite "
             f"and {int((~(price > 0)).sum())} costs that are not above 0; expected some, none, none."
         )
+    often = np.ones(len(values), dtype=np.int64) if times is None else np.asarray(times)
     order = np.argsort(values, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(values[order]) > 0), len(values) - 1)
-    cost = np.append(0.0, np.cumsum(price[order])[ends])
-    recall = np.append(0.0, np.cumsum(fake[order])[ends] / fake.sum())
-    return Review(cost, recall, np.cumsum(np.sort(price[fake])))
+    cost = np.append(0.0, np.cumsum((price * often)[order])[ends])
+    found = np.cumsum((fake * often)[order])[ends]
+    oracle = np.cumsum(np.sort(np.repeat(price[fake], often[fake])))
+    return Review(cost, np.append(0.0, found / found[-1]), oracle)
+
+
+def review_band(
+    scores: ArrayLike,
+    is_spoof: ArrayLike,
+    costs: ArrayLike | None,
+    shares: ArrayLike,
+    *,
+    clusters: ArrayLike | None = None,
+    draws: int = 200,
+    level: float = 0.95,
+    seed: int = 0,
+) -> tuple[_Floats, _Floats]:
+    """A bootstrap band: recall at shares of the total cost, low and high, ``(len(shares),)`` each.
+
+    Recordings are drawn with replacement, or whole clusters of them (speakers); each share by itself,
+    so the whole curve leaves the band more often than a point does.
+
+    Args:
+        scores, is_spoof, costs: as for `review`.
+        shares: of the total cost, 0 to 1.
+        clusters: ``(n,)`` the speaker of each recording, or None to draw recordings.
+        draws, level, seed: of the bootstrap.
+
+    >>> low, high = review_band([0, 1, 2, 3], [True, False, True, False], None, [0.5], draws=50)
+    >>> bool(low[0] < high[0])
+    True
+    """
+    rng = np.random.default_rng(seed)
+    fake = np.asarray(is_spoof, dtype=bool)
+    units = np.arange(len(fake)) if clusters is None else np.unique(clusters, return_inverse=True)[1]
+    recalls = []
+    for _ in range(draws):
+        drawn = np.bincount(
+            rng.integers(units.max() + 1, size=units.max() + 1), minlength=units.max() + 1
+        )
+        times = drawn[units]
+        if (times * fake).any():
+            told = review(scores, fake, costs, times=times)
+            recalls.append([told.recall_at(share * told.total) for share in np.asarray(shares)])
+    low, high = np.quantile(recalls, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    return low, high

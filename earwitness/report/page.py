@@ -1,6 +1,7 @@
 """The report as one HTML file that opens anywhere, without a network."""
 
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
@@ -14,7 +15,7 @@ from earwitness.report.result import Report, StrategyResult
 from earwitness.report.words import MEASURES, METRICS, best_of, number, percent, plus_minus, rated
 from earwitness.runs import RunFolder
 
-__all__ = ["render"]
+__all__ = ["render", "style"]
 
 
 def render(report: Report, folders: Sequence[RunFolder]) -> str:
@@ -25,9 +26,7 @@ def render(report: Report, folders: Sequence[RunFolder]) -> str:
     drawn = draw_overview(report)
     for label, runs in runs_of(folders).items():
         drawn |= draw_detail(label, runs[0], report.split)
-    template = _environment().from_string(
-        files("earwitness.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    )
+    template = _environment().from_string(_template())
     return template.render(
         report=report,
         pictures={name: Markup(inline(name, figure)) for name, figure in drawn.items()},
@@ -35,6 +34,17 @@ def render(report: Report, folders: Sequence[RunFolder]) -> str:
         metrics=METRICS,
         best=best_of(report.strategies),
     )
+
+
+def style() -> str:
+    """The style of the page, as a ``<style>`` element: all pages look alike."""
+    found = re.search(r"<style>.*?</style>", _template(), re.S)
+    assert found is not None
+    return found[0]
+
+
+def _template() -> str:
+    return files("earwitness.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
 
 
 def _environment() -> Environment:
