@@ -51,4 +51,4 @@ def min_dcf(
     0.975
     """
     reject_all, accept_all = error_costs(p_spoof, c_miss, c_fa)
-    return lowest_cost(bonafide, spoof, reject_all, accept_all) / min(reject_all, accept_all)
+    return lowest_cost(bonafide, reject_all, ("spoof", spoof, accept_all)) / min(reject_all, accept_all)

@@ -69,5 +69,5 @@ def min_tdcf(
     0.34138120268909977
     """
     alone, of_misses, of_alarms = _weights(asv, costs)
-    least = lowest_cost(bonafide, spoof, of_misses, of_alarms)
+    least = lowest_cost(bonafide, of_misses, ("spoof", spoof, of_alarms))
     return (alone + least) / (alone + min(of_misses, of_alarms))

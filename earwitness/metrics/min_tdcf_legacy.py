@@ -70,4 +70,4 @@ def min_tdcf_legacy(
     0.2857142857142857
     """
     of_misses, of_alarms = _weights(asv, costs)
-    return lowest_cost(bonafide, spoof, of_misses, of_alarms) / min(of_misses, of_alarms)
+    return lowest_cost(bonafide, of_misses, ("spoof", spoof, of_alarms)) / min(of_misses, of_alarms)

@@ -13,6 +13,7 @@ from earwitness.errors import SettingsError
 from earwitness.metrics.asv import CHALLENGE_COSTS, TandemCosts
 from earwitness.metrics.base import require_scores
 from earwitness.metrics.eer import eer
+from earwitness.metrics.search import lowest_cost
 
 __all__ = ["SASV_METRICS", "min_adcf", "sasv_eer", "spf_eer", "sv_eer"]
 
@@ -54,14 +55,8 @@ def min_adcf(
     if norm <= 0:
         raise SettingsError(f"min_adcf: with {costs} accepting or rejecting everyone costs nothing.")
     target, nontarget, spoof = _three(target, nontarget, spoof)
-    # While a threshold rises from one target score to the next, only false alarms become fewer.
-    thresholds = np.append(np.sort(target), np.inf)
-    miss = np.arange(len(thresholds)) / len(target)
-    alarms = [
-        (len(one) - np.sort(one).searchsorted(thresholds)) / len(one) for one in (nontarget, spoof)
-    ]
-    cost = of_misses * miss + of_nontarget * alarms[0] + of_spoof * alarms[1]
-    return float(cost.min() / norm)
+    kinds = (("nontarget", nontarget, of_nontarget), ("spoof", spoof, of_spoof))
+    return lowest_cost(target, of_misses, *kinds) / norm
 
 
 def sv_eer(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike) -> float:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.metrics.base import both_classes
+from earwitness.metrics.base import both_classes, require_scores
 
 __all__ = ["around_crossing", "challenge_point", "lowest_cost"]
 
@@ -34,11 +34,11 @@ class _Binned(NamedTuple):
         return np.sort(self.scores[keep[self.bin]]), self.below - kept_below
 
 
-def _binned(bonafide: _Floats, spoof: _Floats) -> tuple[_Binned, _Binned]:
-    low = min(bonafide.min(), spoof.min())
-    bins = max(1, min(_MOST_BINS, (len(bonafide) + len(spoof)) // 16))
+def _binned(*classes: _Floats) -> list[_Binned]:
+    low = min(one.min() for one in classes)
+    bins = max(1, min(_MOST_BINS, sum(map(len, classes)) // 16))
     with np.errstate(over="ignore"):
-        span = max(bonafide.max(), spoof.max()) - low
+        span = max(one.max() for one in classes) - low
         scale = bins / span if span else np.inf
     if not 0 < scale < np.inf:  # all equal, or so near or far apart that floats don't hold it
         bins, scale = 1, 0.0
@@ -50,7 +50,7 @@ def _binned(bonafide: _Floats, spoof: _Floats) -> tuple[_Binned, _Binned]:
         counts = np.bincount(place, minlength=bins)
         return _Binned(scores, place, np.append(0, np.cumsum(counts)))
 
-    return of(bonafide), of(spoof)
+    return [of(one) for one in classes]
 
 
 def around_crossing(bonafide: ArrayLike, spoof: ArrayLike) -> list[tuple[int, int]]:
@@ -101,30 +101,43 @@ def challenge_point(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[int, int]:
     return min(before, (b, s), key=lambda p: abs(p[0] / n_bonafide - (n_spoof - p[1]) / n_spoof))
 
 
-def lowest_cost(
-    bonafide: ArrayLike, spoof: ArrayLike, miss_cost: float, false_alarm_cost: float
-) -> float:
-    """The minimum over all thresholds of ``miss_cost * miss + false_alarm_cost * false_alarm``.
+def lowest_cost(accept: ArrayLike, miss_cost: float, *reject: tuple[str, ArrayLike, float]) -> float:
+    """The minimum over all thresholds of ``miss_cost * miss`` plus each false alarm rate's cost.
 
-    A bin in which the cost could not be lower, had it all its bonafide trials accepted and all its
-    spoofs rejected, is passed over. Within a bin the best thresholds are bonafide scores: from one to
-    the next only false alarms become fewer.
+    A bin in which the cost could not be lower, had it all the trials accepted that should be and all
+    others rejected, is passed over. Within a bin the best thresholds are scores of trials to accept:
+    from one to the next only false alarms become fewer.
 
-    >>> lowest_cost([0, 1, 1, 2], [0, 0, 1, 1], 1.0, 1.0)
+    Args:
+        accept: scores of the trials that should be accepted.
+        miss_cost: of rejecting all of them.
+        reject: (name, scores, cost of accepting all of them) of each kind that should be rejected.
+
+    >>> lowest_cost([0, 1, 1, 2], 1.0, ("spoof", [0, 0, 1, 1], 1.0))
     0.75
+
+    Raises:
+        ProtocolError: an array is not one-dimensional, empty, or not finite.
     """
-    b, s = _binned(*both_classes(bonafide, spoof))
-    n_bonafide, n_spoof = len(b.scores), len(s.scores)
+    scores = [require_scores(one, name) for name, one, _ in reject]
+    wanted, *others = _binned(require_scores(accept, "bonafide"), *scores)
+    n_wanted, sizes = len(wanted.scores), [len(one.scores) for one in others]
 
-    def cost(missed: _Integers, rejected: _Integers) -> _Floats:
-        return miss_cost * (missed / n_bonafide) + false_alarm_cost * ((n_spoof - rejected) / n_spoof)
+    def cost(missed: _Integers, *rejected: _Integers) -> _Floats:
+        total = miss_cost * (missed / n_wanted)
+        for (_, _, weight), size, one in zip(reject, sizes, rejected, strict=True):
+            total = total + weight * ((size - one) / size)
+        return total
 
-    best = cost(b.below, s.below).min()
-    may_be_lower = cost(b.below[:-1], s.below[1:]) < best
-    (kept_b, other_b), (kept_s, other_s) = b.within(may_be_lower), s.within(may_be_lower)
-    if not len(kept_b):
+    best = cost(wanted.below, *(one.below for one in others)).min()
+    may_be_lower = cost(wanted.below[:-1], *(one.below[1:] for one in others)) < best
+    kept, outside = wanted.within(may_be_lower)
+    if not len(kept):
         return float(best)
-    bin_of = np.repeat(np.arange(len(may_be_lower)), np.diff(b.below) * may_be_lower)
-    missed = np.arange(len(kept_b)) + other_b[bin_of]
-    inside = cost(missed, kept_s.searchsorted(kept_b) + other_s[bin_of]).min()
-    return float(min(best, inside))
+    bin_of = np.repeat(np.arange(len(may_be_lower)), np.diff(wanted.below) * may_be_lower)
+    rejected = []
+    for one in others:
+        inside, beside = one.within(may_be_lower)
+        rejected.append(inside.searchsorted(kept) + beside[bin_of])
+    missed = np.arange(len(kept)) + outside[bin_of]
+    return float(min(best, cost(missed, *rejected).min()))

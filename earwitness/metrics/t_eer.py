@@ -1,7 +1,7 @@
 """Concurrent tandem EER: countermeasure and verifier in series, judged without costs or priors."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,6 +11,7 @@ from earwitness.metrics.base import require_scores
 __all__ = ["TandemScores", "t_eer"]
 
 _SHARE_OF_SPOOFS = 0.5  # any gives the same crossing
+_STRIDE = 64
 _Floats = NDArray[np.float64]
 
 
@@ -54,18 +55,23 @@ def t_eer(cm: TandemScores, asv: TandemScores) -> float:
     allowed &= fa_spoof > 0
     asv_miss, fa_nontarget, fa_spoof = (one[allowed] for one in (asv_miss, fa_nontarget, fa_spoof))
 
-    def gap(point: NDArray[np.int64]) -> _Floats:
-        """Tandem misses minus tandem false alarms, for a point of the countermeasure each."""
-        passed = 1 - cm_miss[point]
-        miss = cm_miss[point] + passed * asv_miss
-        alarm = (1 - _SHARE_OF_SPOOFS) * passed * fa_nontarget
-        return miss - (alarm + _SHARE_OF_SPOOFS * cm_alarm[point] * fa_spoof)
+    # miss - false alarm of the tandem = m + (1 - m) a - b c, for a verifier's (a, b) each.
+    a = asv_miss - (1 - _SHARE_OF_SPOOFS) * fa_nontarget
+    b = _SHARE_OF_SPOOFS * fa_spoof
 
-    after = _first(lambda point: gap(point) >= 0, len(cm_miss), len(asv_miss))
+    def gap(point: NDArray[np.int64], of: Any = slice(None)) -> _Floats:
+        miss = cm_miss[point]
+        return miss + (1 - miss) * a[of] - b[of] * cm_alarm[point]
+
+    after = _crossings(gap, len(cm_miss), len(a))
     before = np.maximum(after - 1, 0)
     nearest = np.where(np.abs(gap(before)) <= np.abs(gap(after)), before, after)
     level = gap(nearest)
-    nearest = _first(lambda point: gap(point) >= level, len(cm_miss), len(asv_miss))
+    # Of points with one value the first counts; few have a neighbour of their value.
+    flat = gap(np.maximum(nearest - 1, 0)) >= level
+    nearest[flat] = _first(
+        lambda point: gap(point, flat) >= level[flat], np.zeros_like(nearest[flat]), nearest[flat]
+    )
     with np.errstate(divide="ignore", invalid="ignore"):  # a countermeasure that rejects everyone
         apart = np.abs(fa_nontarget / fa_spoof - cm_alarm[nearest] / (1 - cm_miss[nearest]))
     best = int(np.nanargmin(apart))
@@ -79,17 +85,36 @@ def _named(system: str, scores: TandemScores) -> list[_Floats]:
 
 def _rates(positive: _Floats, *others: _Floats) -> list[_Floats]:
     """Miss, then a false alarm rate for each of the others, at every realisable threshold."""
-    thresholds = np.append(np.unique(np.concatenate([positive, *others])), np.inf)
-    miss = np.sort(positive).searchsorted(thresholds) / len(positive)
-    alarms = [(len(one) - np.sort(one).searchsorted(thresholds)) / len(one) for one in others]
-    return [miss, *alarms]
+    together = np.concatenate([positive, *others])
+    order = np.argsort(together)
+    ranked = together[order]
+    first = np.append(np.flatnonzero(np.append(True, ranked[1:] > ranked[:-1])), len(ranked))
+    kind = np.repeat(np.arange(len(others) + 1), [len(positive), *map(len, others)])[order]
+    below = [np.append(0, np.cumsum(kind == number))[first] for number in range(len(others) + 1)]
+    alarms = [(len(one) - under) / len(one) for one, under in zip(others, below[1:], strict=True)]
+    return [below[0] / len(positive), *alarms]
+
+
+def _crossings(gap: Callable[..., _Floats], points: int, rows: int) -> NDArray[np.int64]:
+    """For each threshold of the verifier the first point where the gap is not negative.
+
+    The stricter the verifier, the earlier that point. So a few rows are searched first, and each of
+    the others only between its two neighbours among them.
+    """
+    few = np.append(np.arange(0, rows - 1, _STRIDE), rows - 1)
+    last = np.full(len(few), points - 1)
+    found = _first(lambda point: gap(point, few) >= 0, np.zeros_like(last), last)
+    block = np.arange(rows) // _STRIDE
+    low = found[np.minimum(block + 1, len(few) - 1)]
+    return _first(lambda point: gap(point) >= 0, low, found[block])
 
 
 def _first(
-    is_reached: Callable[[NDArray[np.int64]], NDArray[np.bool_]], points: int, rows: int
+    is_reached: Callable[[NDArray[np.int64]], NDArray[np.bool_]],
+    low: NDArray[np.int64],
+    high: NDArray[np.int64],
 ) -> NDArray[np.int64]:
-    """For each row the first point where ``is_reached`` (once true, always true), else the last."""
-    low, high = np.zeros(rows, dtype=np.int64), np.full(rows, points - 1)
+    """For each row the first point from low to high that is reached (then all after it are)."""
     while np.any(low < high):
         middle = (low + high) // 2
         reached = is_reached(middle)
