@@ -66,6 +66,8 @@ LAYOUTS: dict[str, Layout] = {
             *("attack_class", "attack", "label", "-"),
         )
     ),
+    "ctrsvdd": Layout(("source", "speaker", "id", "-", "attack", "label")),
+    "in_the_wild_key": Layout(("-", "id", "-", "-", "-", "label")),  # as released with SLS
     "asvspoof5_track2": Layout(("speaker", "id", "gender", "attack", "kind")),
 }
 
@@ -297,8 +299,7 @@ def _find_layout(dialect: Dialect) -> str:
     whole = [row for row in dialect.rows if len(row) == dialect.width]
     for rows in (whole, whole[:1]):
         for name, layout in fitting.items():
-            known = tuple(_ACCEPTED) if "kind" in layout.columns else (*CLASSES, "bona-fide")
-            if all(row[_label_place(layout)] in known for row in rows):
+            if _fits(layout, rows):
                 return name
     widths = ", ".join(f"{name} ({len(layout.columns)})" for name, layout in LAYOUTS.items())
     raise ProtocolError(
@@ -306,6 +307,13 @@ def _find_layout(dialect: Dialect) -> str:
         f"{dialect.width} columns like {' '.join(dialect.rows[0])!r}. Layouts (columns): {widths}; a "
         "table of your own needs a header with id and label."
     )
+
+
+def _fits(layout: Layout, rows: Sequence[list[str]]) -> bool:
+    """Whether labels and ids are where the layout has them."""
+    known = tuple(_ACCEPTED) if "kind" in layout.columns else (*CLASSES, "bona-fide", "deepfake")
+    id_place, label_place = layout.columns.index("id"), _label_place(layout)
+    return all(row[label_place] in known and row[id_place] != "-" for row in rows)
 
 
 def _label_place(layout: Layout) -> int:

@@ -167,6 +167,8 @@ LINES = {
         "PA_0010 E_1 R3 M3 d4 r1 m1 s4 c4 spoof notrim eval\n"
         "PA_0010 E_2 R3 M3 d4 r1 m1 s4 c4 bonafide notrim progress\n"
     ),
+    "ctrsvdd": "m4singer S_1 E_1 - A06 deepfake\nm4singer S_1 E_2 - - bonafide\n",
+    "in_the_wild_key": "- E_1 - - - spoof\n- E_2 - - - bonafide\n",
     "asvspoof5_track1": (
         "E_4608 E_1 F C04 2 E_0007161785 AC2 A18 spoof -\nD_0461 E_2 M - 0 - - bonafide bonafide -\n"
     ),
