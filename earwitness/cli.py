@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
+from earwitness.corpus_verbs import corpus, manifest
 from earwitness.errors import EarwitnessError, SettingsError
 from earwitness.legacy import legacy
 from earwitness.score_verbs import (
@@ -207,24 +208,6 @@ def score(
         raise typer.Exit(1)
 
 
-@app.command()
-def manifest(
-    corpus: Annotated[str, typer.Argument(help="a corpus reader, see `earwitness list corpora`")],
-    root: Annotated[Path, typer.Argument(help="where the corpus lies")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="TSV or CSV to write")],
-) -> None:
-    """Read a corpus and write its trials as one manifest file."""
-    from earwitness import corpora
-    from earwitness.trials import join_manifests
-
-    parts = corpora.read(corpus, root)
-    whole = join_manifests(corpus, parts.values())
-    whole.write(out)
-    for name, part in parts.items():
-        typer.echo(f"{name}: {len(part)} trials {part.counts()}")
-    typer.echo(f"wrote {out}")
-
-
 @app.command(name="list")
 def list_components(
     shelf: Annotated[
@@ -321,6 +304,8 @@ def demo(
 
 for verb in (metrics, evaluate, calibrate, fuse, apply, threshold):
     app.command()(verb)
+app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
+app.add_typer(corpus, name="corpus")
 app.add_typer(legacy, name="legacy")
 
 

@@ -12,12 +12,13 @@ A01 to A19 for spoof. Attacks A07 to A19 are in eval only.
 
 from pathlib import Path
 
+from earwitness.corpora.about import About
 from earwitness.corpora.base import find_holder, listing, require_counts
 from earwitness.errors import ProtocolError, SettingsError, nearest
 from earwitness.files import read_text
 from earwitness.trials import Manifest, Trial
 
-__all__ = ["PARTS", "read"]
+__all__ = ["ABOUT", "PARTS", "read"]
 
 PARTS = ("train", "dev", "eval")
 _PROTOCOLS = "ASVspoof2019_LA_cm_protocols"
@@ -26,6 +27,19 @@ _FILES = {
     "dev": "ASVspoof2019.LA.cm.dev.trl.txt",
     "eval": "ASVspoof2019.LA.cm.eval.trl.txt",
 }
+ABOUT = About(
+    title="ASVspoof 2019 logical access",
+    source="Wang et al., Computer Speech & Language 2020",
+    home="https://doi.org/10.7488/ds/2555",
+    licence="ODC-By 1.0",
+    counts={
+        "train": {"bonafide": 2_580, "spoof": 22_800},
+        "dev": {"bonafide": 2_548, "spoof": 22_296},
+        "eval": {"bonafide": 7_355, "spoof": 63_882},
+    },
+    speakers={"train": 20, "dev": 20, "eval": 67},
+    by_hand="LA.zip from its home; it unpacks to LA/.",
+)
 # Trials for each attack; "-" is bonafide.
 _OFFICIAL = {
     "train": {"-": 2_580, **{f"A{n:02}": 3_800 for n in range(1, 7)}},

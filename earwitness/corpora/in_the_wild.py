@@ -8,13 +8,23 @@ everything is for testing, under the name ``"all"``.
 
 from pathlib import Path
 
+from earwitness.corpora.about import About
 from earwitness.corpora.base import find_holder, require_columns, require_counts
 from earwitness.trials import Manifest
 
-__all__ = ["read"]
+__all__ = ["ABOUT", "read"]
 
 _COLUMNS = {"path": "file", "speaker": "speaker", "label": "label"}
 _OFFICIAL = {"bonafide": 19_963, "spoof": 11_816}
+ABOUT = About(
+    title="In-the-Wild",
+    source="Müller et al., Interspeech 2022",
+    home="https://deepfake-total.com/in_the_wild",
+    licence="Apache-2.0",
+    counts={"all": _OFFICIAL},
+    doubtful="54 to 58 speakers are told, so their number is not enforced",
+    by_hand="release_in_the_wild.zip from its home.",
+)
 
 
 def read(

@@ -1,0 +1,111 @@
+"""The verbs of ``earwitness corpus``: list, describe, check, manifest."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from earwitness.terminal import print_table
+
+__all__ = ["corpus"]
+
+corpus = typer.Typer(
+    help="Published corpora: what they are, whether yours is complete, and their trials.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+Name = Annotated[str, typer.Argument(help="a reader, see `earwitness corpus list`")]
+Root = Annotated[Path, typer.Argument(help="where the corpus lies")]
+
+
+@corpus.command(name="list")
+def list_corpora() -> None:
+    """Every corpus and layout that can be read."""
+    from earwitness.corpora import CORPORA
+    from earwitness.corpora.checking import about
+
+    rows = []
+    for name in CORPORA.names():
+        told = about(name)
+        if told is None:
+            rows.append([name, "a layout", "", ""])
+            continue
+        counts = [sum(n.values()) for n in told.counts.values()]
+        size = f"{sum(counts):,}" if counts else "not known"
+        rows.append([name, told.title, size, told.licence])
+    print_table(("name", "what", "trials", "licence"), rows)
+
+
+@corpus.command()
+def describe(name: Name) -> None:
+    """Where a corpus comes from, its licence, its official numbers, and how to get it."""
+    from earwitness.corpora import CORPORA
+    from earwitness.corpora.checking import about
+
+    reader = CORPORA.get(name)
+    module = __import__(reader.__module__, fromlist=["read"])
+    typer.echo((module.__doc__ or "").strip().replace("``", ""))
+    told = about(name)
+    if told is None:
+        return
+    typer.echo(f"\nsource:  {told.source}\nhome:    {told.home}\nlicence: {told.licence}")
+    for part, counts in told.counts.items():
+        listed = ", ".join(f"{n:,} {label}" for label, n in counts.items())
+        speakers = f", {told.speakers[part]} speakers" if part in told.speakers else ""
+        typer.echo(f"{part}: {listed}{speakers}")
+    if told.doubtful:
+        typer.echo(f"not certain: {told.doubtful}")
+    if told.by_hand:
+        typer.echo(f"to get it: {told.by_hand}")
+
+
+@corpus.command()
+def check(
+    name: Name,
+    root: Root,
+    decode: Annotated[int, typer.Option(min=0, help="files of each part to decode")] = 20,
+    decode_all: Annotated[bool, typer.Option("--decode-all", help="decode every file")] = False,
+) -> None:
+    """Compare a corpus with what was published: counts, files, sound, duplicates, leaks."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from earwitness.corpora.checking import about
+    from earwitness.corpora.checking import check as look
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("decoding", total=None)
+        findings = look(
+            name,
+            root,
+            decode=None if decode_all else decode,
+            on_file=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    for finding in findings:
+        typer.echo(str(finding))
+    told = about(name)
+    if told is not None:
+        typer.echo(f"{told.title}: {told.home} ({told.licence})")
+    problems = sum(finding.is_problem for finding in findings)
+    if problems:
+        typer.echo(f"error: {problems} problem(s).", err=True)
+        raise typer.Exit(1)
+
+
+@corpus.command()
+def manifest(
+    name: Name,
+    root: Root,
+    out: Annotated[Path, typer.Option("--out", "-o", help="TSV or CSV to write")],
+) -> None:
+    """Read a corpus and write its trials as one manifest file."""
+    from earwitness import corpora
+    from earwitness.trials import join_manifests
+
+    parts = corpora.read(name, root)
+    join_manifests(name, parts.values()).write(out)
+    for part, one in parts.items():
+        typer.echo(f"{part}: {len(one)} trials {one.counts()}")
+    typer.echo(f"wrote {out}")
