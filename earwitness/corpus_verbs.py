@@ -95,6 +95,43 @@ def check(
 
 
 @corpus.command()
+def fetch(
+    name: Name,
+    folder: Annotated[Path, typer.Argument(help="where to put the archives")],
+    only: Annotated[list[str] | None, typer.Option(help="only these files of the record")] = None,
+) -> None:
+    """Download a corpus from its official home; the same command goes on after a cut."""
+    from rich.console import Console
+    from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+
+    from earwitness.corpora.checking import about
+    from earwitness.corpora.fetching import fetch_all, zenodo_files
+    from earwitness.errors import SettingsError, nearest
+
+    told = about(name)
+    if told is None or not told.zenodo:
+        how = told.by_hand if told else "It is a layout, not a corpus."
+        raise SettingsError(f"{name} can't be fetched by a program. {how}")
+    remotes = zenodo_files(told.zenodo)
+    known = [one.name for one in remotes]
+    for wanted in only or []:
+        if wanted not in known:
+            raise SettingsError(f"the record has no file {wanted!r}{nearest(wanted, known)} {known}")
+    chosen = [one for one in remotes if not only or one.name in only]
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bars = {one.name: progress.add_task(one.name, total=one.size) for one in chosen}
+
+        def on_bytes(file: str, done: int, total: int) -> None:
+            progress.update(bars[file], completed=done, total=total)
+
+        for path in fetch_all(chosen, folder, on_bytes=on_bytes):
+            typer.echo(path)
+    typer.echo(f"unpack them, then: earwitness corpus check {name} {folder}")
+
+
+@corpus.command()
 def manifest(
     name: Name,
     root: Root,

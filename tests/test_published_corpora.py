@@ -82,6 +82,14 @@ MINIATURES = {
         ],
         {"check_counts": False},
     ),
+    "add2022": (
+        {
+            "train/label.txt": "ADD_T_00000000.wav genuine\nADD_T_00000001.wav fake\n",
+            "track3_R1_label.txt": "ADD_E3_00000000.wav fake\n",
+        },
+        [*(f"train/wav/ADD_T_0000000{n}.wav" for n in (0, 1)), "track3test/ADD_E3_00000000.wav"],
+        {},
+    ),
     "add2023": (
         {
             f"{part}/label.txt": f"ADD2023_{part}_1.wav genuine\nADD2023_{part}_2.wav fake\n"
@@ -218,7 +226,7 @@ def test_a_wrong_root_is_explained(name, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in MINIATURES if n not in ("fake_or_real", "wavefake", "codecfake_wu")]
+    "name", [n for n in MINIATURES if n not in ("fake_or_real", "wavefake", "codecfake_wu", "add2022")]
 )
 def test_missing_audio_is_counted_and_named(name, make):
     root, settings = make(name)
@@ -419,7 +427,7 @@ def test_list_describe_and_manifest(make, tmp_path):
 
 def test_every_corpus_says_where_it_is_from():
     named = [name for name in corpora.CORPORA.names() if about(name)]
-    assert len(named) == 16
+    assert len(named) == 17
     for name in named:
         told_of = about(name)
         assert told_of.home.startswith("http")

@@ -25,6 +25,7 @@ CORPORA = Shelf(
         "asvspoof2021_df": "asvspoof2021_df:read",
         "asvspoof5": "asvspoof5:read",
         "in_the_wild": "in_the_wild:read",
+        "add2022": "add2022:read",
         "add2023": "add2023:read",
         "mlaad": "mlaad:read",
         "codecfake_xie": "codecfake_xie:read",
@@ -43,7 +44,7 @@ CORPORA = Shelf(
         "evda": "evda:read",
         "drifting": "drifting:read",
     },
-    helpers=("about", "base", "checking", "lines"),
+    helpers=("about", "base", "checking", "fetching", "lines"),
 )
 
 

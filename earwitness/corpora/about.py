@@ -12,7 +12,8 @@ class About:
 
     ``counts`` are official trials by split and label (``total`` where only that is stated).
     ``doubtful`` names what of them is not certain, which is told and not enforced. ``digests`` are
-    MD5 sums of files below the root as published; ``speakers`` official numbers by split.
+    MD5 sums of files below the root as published; ``speakers`` official numbers by split. ``zenodo``
+    is the record that a program may fetch it from, where the licence lets it.
 
     >>> About("Toy", "nobody 2026", "https://example.org", "CC0").counts
     {}
@@ -27,3 +28,4 @@ class About:
     digests: Mapping[str, str] = field(default_factory=dict)
     doubtful: str = ""
     by_hand: str = ""
+    zenodo: str = ""

@@ -51,6 +51,7 @@ ABOUT = About(
         "ASVspoof5.eval.track_2.enroll.tsv": "fb754cb8905e7d0816cccaca2d8ffd5f",
         "ASVspoof5.eval.track_2.trial.tsv": "de83d6de35d80b58e932fe4ecfccc6e4",
     },
+    zenodo="14498691",
     by_hand="All archives of the Zenodo record, unpacked into one folder.",
 )
 

@@ -26,6 +26,7 @@ ABOUT = About(
     home="https://doi.org/10.5281/zenodo.5642694",
     licence="CC BY-SA 4.0",
     counts={"all": {"spoof": 117_985}},
+    zenodo="5642694",
     by_hand="generated_audio.zip of the Zenodo record.",
 )
 
