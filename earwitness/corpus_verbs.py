@@ -1,4 +1,4 @@
-"""The verbs of ``earwitness corpus``: list, describe, check, manifest."""
+"""The verbs of ``earwitness corpus``: list, describe, check, contamination, fetch, manifest."""
 
 from pathlib import Path
 from typing import Annotated
@@ -91,6 +91,43 @@ def check(
     problems = sum(finding.is_problem for finding in findings)
     if problems:
         typer.echo(f"error: {problems} problem(s).", err=True)
+        raise typer.Exit(1)
+
+
+@corpus.command()
+def contamination(
+    train: Annotated[list[Path], typer.Argument(help="manifests of what was learned from")],
+    test: Annotated[Path, typer.Option("--test", "-t", help="manifest of what is judged")],
+    audio: Annotated[bool, typer.Option(help="also look for the same recordings")] = True,
+) -> None:
+    """What training and test share: speakers, sentences, sources, and the same recordings."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from earwitness.corpora.contamination import Twin, shared_values, twins
+    from earwitness.trials import Manifest
+
+    trained, judged = [Manifest.read(path) for path in train], Manifest.read(test)
+    rows = [
+        [one.column, f"{one.values:,}", f"{one.trials:,} of {len(judged):,}", ", ".join(one.examples)]
+        for one in shared_values(trained, judged)
+    ]
+    found: list[Twin] = []
+    failed: dict[str, str] = {}
+    if audio:
+        console = Console(stderr=True)
+        with Progress(console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("listening", total=sum(map(len, trained)) + len(judged))
+            found, failed = twins(
+                trained, judged, on_file=lambda done: progress.update(bar, completed=done)
+            )
+        examples = ", ".join(f"{Path(one.test).name} = {Path(one.train).name}" for one in found[:3])
+        recordings = len({one.train for one in found})
+        rows.append(["recording", f"{recordings:,}", f"{len(found):,} of {len(judged):,}", examples])
+    print_table(("shared", "values", "test trials", "for instance"), rows)
+    for path, reason in failed.items():
+        typer.echo(f"not heard: {path}: {reason}", err=True)
+    if failed:
         raise typer.Exit(1)
 
 

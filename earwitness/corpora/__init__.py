@@ -44,7 +44,7 @@ CORPORA = Shelf(
         "evda": "evda:read",
         "drifting": "drifting:read",
     },
-    helpers=("about", "base", "checking", "fetching", "lines"),
+    helpers=("about", "base", "checking", "contamination", "fetching", "lines"),
 )
 
 
