@@ -31,7 +31,7 @@ def touch(path):
 def test_every_reader_of_the_shelf_can_be_had():
     for name in corpora.CORPORA.names():
         assert callable(corpora.CORPORA.get(name))
-    assert len(corpora.CORPORA.table) == 26
+    assert len(corpora.CORPORA.table) == 27
 
 
 def test_every_module_is_on_the_shelf_or_a_helper():

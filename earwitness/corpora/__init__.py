@@ -25,6 +25,7 @@ CORPORA = Shelf(
         "asvspoof2021_df": "asvspoof2021_df:read",
         "asvspoof5": "asvspoof5:read",
         "in_the_wild": "in_the_wild:read",
+        "hf": "hf:read",
         "add2022": "add2022:read",
         "add2023": "add2023:read",
         "mlaad": "mlaad:read",
