@@ -22,7 +22,7 @@ from earwitness.scores import Scores
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["POOLED", "Breakdown", "Part", "break_down"]
+__all__ = ["POOLED", "Breakdown", "Part", "binned", "break_down"]
 
 POOLED = "(all)"
 _NO_VALUE = ("-", "", "bonafide")
@@ -84,8 +84,8 @@ def break_down(scores: Scores, protocol: Protocol, by: str, **settings: Any) -> 
     Args:
         scores: of every trial of the protocol.
         protocol: labels and columns.
-        by: a column, or two: ``"attack,codec"``. Numbers of more than twelve values are put into
-            four bins with equally many trials.
+        by: a column, or two: ``"attack,codec"``. Fractional numbers of more than twelve values are
+            put into four bins with equally many trials.
         settings: of `evaluate`, such as ``threshold``, ``intervals``, ``draws``; no intervals unless
             asked for.
 
@@ -104,7 +104,7 @@ def break_down(scores: Scores, protocol: Protocol, by: str, **settings: Any) -> 
         raise SettingsError(f"by is {by!r}; expected one column, or two parted by a comma.")
     settings = {"intervals": False, **settings}
     joined = scores.join(protocol)
-    columns = [_binned(protocol.column(name)) for name in names]
+    columns = [binned(protocol.column(name)) for name in names]
     of_spoofs = tuple(
         name
         for name, column in zip(names, columns, strict=True)
@@ -131,8 +131,8 @@ def _groups(
     options: list[list[tuple[str, NDArray[np.bool_]]]] = []
     for name, column in zip(names, columns, strict=True):
         values = column.unique().to_list()
-        if name in of_spoofs:
-            values = [value for value in values if value not in _NO_VALUE]
+        if name in of_spoofs:  # a spoof without an attack is a part too, a bonafide trial is not
+            values = column.filter(~bonafide).unique().to_list()
         masks = [(value, (column == value).to_numpy()) for value in _natural(values)]
         if name in of_spoofs:
             masks = [(value, mask | bonafide) for value, mask in masks]
@@ -152,16 +152,20 @@ def _piece(text: str) -> tuple[int, int, str]:
     return (0, int(text), "") if text.isdigit() else (1, 0, text)
 
 
-def _binned(column: "pl.Series") -> "pl.Series":
+def binned(column: "pl.Series") -> "pl.Series":
     """Numbers of many values as four bins with equally many trials; other columns as they are."""
     import polars as pl
 
     if column.n_unique() <= _MOST_VALUES:
         return column
     numbers = column.cast(pl.Float64, strict=False)
-    if numbers.null_count() or not numbers.is_finite().all():
+    whole = column.str.contains(r"^-?\d+$").all()  # names of speakers may be numbers: no bins
+    if numbers.null_count() or not numbers.is_finite().all() or whole:
         return column
     edges = np.unique(np.quantile(numbers.to_numpy(), [0, 0.25, 0.5, 0.75, 1]))
     bins = np.clip(np.searchsorted(edges, numbers.to_numpy(), side="right") - 1, 0, len(edges) - 2)
-    told = [f"{low:.4g} to {high:.4g}" for low, high in itertools.pairwise(edges)]
+    ends = itertools.pairwise(edges)
+    told = [f"{low:.4g} to {high:.4g}" for low, high in ends]
+    if len(set(told)) < len(told):
+        told = [f"{low!r} to {high!r}" for low, high in itertools.pairwise(edges.tolist())]
     return pl.Series(column.name, np.array(told)[bins])

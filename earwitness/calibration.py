@@ -7,8 +7,8 @@ on. Fit on development scores, never on those that are judged.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +31,8 @@ class Calibration:
     """A map from the scores of ``systems`` to log-likelihood ratios.
 
     An affine one has ``weights``, one a system, and ``offset``; an isotonic one has ``knots``, rising
-    scores, and the ``ratios`` from each on. ``fitted_on`` says on what, for a reader.
+    scores, and the ``ratios`` from each on. ``fitted_on`` says on what, for a reader; ``reading`` how
+    the score files were read (`Scores.read`), so that others are read alike.
 
     >>> Calibration("affine", weights=(2.0,), offset=-1.0).apply([0.5, 1.0])
     array([0., 1.])
@@ -44,14 +45,15 @@ class Calibration:
     ratios: tuple[float, ...] = ()
     prior: float = 0.5
     fitted_on: str = ""
+    reading: Mapping[str, Any] = field(default_factory=dict)
 
     def apply(self, *scores: ArrayLike) -> _Floats:
         """Log-likelihood ratios of trials, from the scores of each system in order.
 
         Raises:
-            ProtocolError: not as many systems as were fitted.
+            ProtocolError: not as many systems as were fitted, or scores that are not finite.
         """
-        columns = np.array([np.asarray(one, dtype=np.float64) for one in scores])
+        columns = _columns(scores, "given")
         expected = len(self.weights) if self.kind == "affine" else 1
         if len(columns) != expected:
             raise ProtocolError(
@@ -69,7 +71,7 @@ class Calibration:
             own |= {"weights": list(self.weights), "offset": self.offset}
         else:
             own |= {"knots": list(self.knots), "ratios": list(self.ratios)}
-        return {**own, "fitted_on": self.fitted_on}
+        return {**own, "fitted_on": self.fitted_on, "reading": dict(self.reading)}
 
     @classmethod
     def from_dict(cls, told: dict[str, Any], where: str = "calibration") -> "Calibration":
@@ -80,19 +82,26 @@ class Calibration:
         """
         if told.get("format") != _FORMAT or told.get("kind") not in ("affine", "isotonic"):
             raise ProtocolError(f"{where}: expected {_FORMAT!r}, found {told.get('format')!r}.")
-        weights, knots, ratios = (
-            tuple(map(float, told.get(name, ()))) for name in ("weights", "knots", "ratios")
-        )
+        try:
+            weights, knots, ratios = (
+                tuple(map(float, told.get(name, ()))) for name in ("weights", "knots", "ratios")
+            )
+            numbers = float(told.get("offset", 0)), float(told.get("prior", 0.5))
+        except (TypeError, ValueError) as error:
+            raise ProtocolError(f"{where}: expected numbers ({error}).") from None
+        if not np.isfinite([*weights, *knots, *ratios, *numbers]).all() or list(knots) != sorted(knots):
+            raise ProtocolError(f"{where}: numbers are not finite, or the knots don't rise.")
         if not (weights if told["kind"] == "affine" else len(knots) == len(ratios) > 0):
             raise ProtocolError(f"{where}: a calibration of kind {told['kind']} lacks its numbers.")
         return cls(
             told["kind"],
             weights=weights,
-            offset=float(told.get("offset", 0)),
+            offset=numbers[0],
             knots=knots,
             ratios=ratios,
-            prior=float(told.get("prior", 0.5)),
+            prior=numbers[1],
             fitted_on=str(told.get("fitted_on", "")),
+            reading=told["reading"] if isinstance(told.get("reading"), dict) else {},
         )
 
     def write(self, path: str | Path) -> None:
@@ -151,8 +160,12 @@ def fit_affine(
     if len(of_b) != len(of_s):
         raise ProtocolError(f"{len(of_b)} systems scored bonafide trials, {len(of_s)} spoof trials.")
     both = np.concatenate([of_b, of_s], axis=1)
-    middle, spread = both.mean(axis=1), both.std(axis=1)
+    # By quartiles: one absurd score must not decide the scale at which the ridge is weak.
+    low, middle, high = np.quantile(both, [0.25, 0.5, 0.75], axis=1)
+    spread = np.where(high > low, high - low, both.std(axis=1))
     spread = np.where(spread > 0, spread, 1.0)  # a system that says nothing gets the weight 0
+    if not np.isfinite(spread).all():
+        raise ProtocolError("scores lie so far apart that floats don't hold their spread.")
     of_b, of_s = (((one.T - middle) / spread).T for one in (of_b, of_s))
     solved = _solve(of_b, of_s, prior)
     weights = solved[:-1] / spread
@@ -163,7 +176,7 @@ def fit_affine(
 def _columns(scores: Sequence[ArrayLike], label: str) -> _Floats:
     columns = [np.asarray(one, dtype=np.float64) for one in scores]
     lengths = {one.shape for one in columns}
-    if not columns or len(lengths) > 1 or not columns[0].size:
+    if not columns or len(lengths) > 1 or columns[0].ndim != 1 or not columns[0].size:
         raise ProtocolError(
             f"{label} scores of shapes {sorted(lengths)}; expected as many, and some, for each system."
         )
@@ -241,7 +254,7 @@ def fit_isotonic(
     hits, misses = np.pad(hits, 1), np.pad(misses, 1)
     hits[0], misses[-1] = 1, 1
     shares = isotonic_regression(hits / (hits + misses), weights=hits + misses).x[1:-1]
-    ratios = np.log(shares) - np.log1p(-shares) - np.log(len(of_b) / len(of_s))
+    ratios = np.log(shares) - np.log1p(-shares) - np.log((len(of_b) + 1) / (len(of_s) + 1))
     first = np.append(True, np.diff(ratios) > 0)
     return Calibration(
         "isotonic",

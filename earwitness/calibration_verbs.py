@@ -1,6 +1,7 @@
 """The verbs of the command line that turn scores into decisions: calibrate, fuse, apply, threshold."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from json import dumps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,7 +70,7 @@ def calibrate(
     if out is None and detector is None:
         raise SettingsError("say where the calibration goes: --out FILE, --detector FOLDER, or both.")
     systems, key = _read([dev], protocol, layout, where, reading, [by, leave_out])
-    fitted = _fit(systems, kind, prior, f"{dev}")
+    fitted = _remembering(_fit(systems, kind, prior, f"{dev}"), reading)
     if out is not None:
         fitted.write(out)
     if detector is not None:
@@ -104,7 +105,7 @@ def fuse(
         )
     reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
     systems, key = _read(dev, protocol, layout, where, reading, [by, leave_out])
-    fitted = _fit(systems, "affine", prior, ", ".join(map(str, dev)))
+    fitted = _remembering(_fit(systems, "affine", prior, ", ".join(map(str, dev))), reading)
     told = zip(dev, fitted.weights, systems, strict=True)
     rows = [[str(path), f"{weight:.4g}", *_numbers(one.values, one)] for path, weight, one in told]
     fused = fitted.apply(*(one.values for one in systems))
@@ -140,6 +141,7 @@ def apply(
         "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
     }  # fmt: skip
     fitted = Calibration.read(calibration)
+    reading = _as_fitted(fitted, reading)
     first, *others = [read_scores(path, reading) for path in scores]
     alike = Protocol(first.source, first.id_column, first.codes)
     columns = [first.values, *(one.join(alike).values for one in others)]
@@ -262,6 +264,29 @@ def _fit(systems: "Sequence[Scores]", kind: str, prior: float, fitted_on: str) -
     return fit_affine(bonafide, spoof, prior=prior, fitted_on=fitted_on)
 
 
+def _remembering(fitted: "Calibration", reading: dict[str, Any]) -> "Calibration":
+    """With how the scores were read; a single weight below 0 is told."""
+    if len(fitted.weights) == 1 and fitted.weights[0] < 0:
+        typer.echo(
+            "warning: the scores are higher for spoofs, so the calibration turns them round; if that "
+            "is not meant, look at --higher-is.",
+            err=True,
+        )
+    kept = {name: value for name, value in reading.items() if value not in (None, False)}
+    return replace(fitted, reading=kept)
+
+
+def _as_fitted(fitted: "Calibration", reading: dict[str, Any]) -> dict[str, Any]:
+    """Scores are read as those it was fitted on; another wish is refused."""
+    for name, value in reading.items():
+        if value not in (None, False) and fitted.reading.get(name) != value:
+            raise SettingsError(
+                f"--{name.replace('_', '-')} {value}: the calibration was fitted with "
+                f"{fitted.reading.get(name, 'no such option')}; fit another one, or leave it out."
+            )
+    return {**reading, **fitted.reading}
+
+
 def _numbers(values: "np.ndarray", labelled: "Scores") -> list[str]:
     from earwitness.metrics import METRICS
 
@@ -273,12 +298,19 @@ def _numbers(values: "np.ndarray", labelled: "Scores") -> list[str]:
 def _parts(
     systems: "Sequence[Scores]", key: "Protocol", name: str
 ) -> "Iterator[tuple[str, np.ndarray]]":
-    """Rows of each value of a column that both classes have."""
-    column = key.column(name)
-    for value in column.unique().sort().to_list():
-        rows = (column == value).to_numpy()
+    """Rows of each value of a column; spoofs of an attack come with all bonafide trials."""
+    from earwitness.breakdown import binned
+
+    column, bonafide = binned(key.column(name)), systems[0].codes == 0
+    of_spoofs = column.filter(bonafide).is_in(["-", "", "bonafide"]).all()
+    found = False
+    for value in column.filter(~bonafide).unique().sort().to_list():
+        rows = (column == value).to_numpy() | (bonafide if of_spoofs else False)
         if set(systems[0].codes[rows].tolist()) >= {0, 1}:
+            found = True
             yield value, rows
+    if not found:
+        raise ProtocolError(f"{key.name}: no value of {name} has trials of both classes.")
 
 
 def _tell(
@@ -298,12 +330,16 @@ def _tell(
 def _check(
     systems: "Sequence[Scores]", key: "Protocol | None", name: str, kind: str, prior: float
 ) -> None:
-    """Fit without each value and judge on it: what to expect of a domain that is new."""
+    """Fit without each value and judge on it: what to expect of a domain that is new.
+
+    Where the column says something of spoofs alone, bonafide trials are in both.
+    """
     if key is None:
         raise SettingsError("--leave-out names a column of a --protocol; there is none.")
     rows = []
     for value, part in _parts(systems, key, name):
-        rest = [one.take(~part) for one in systems]
+        others = ~part | ((systems[0].codes == 0) & bool(part[systems[0].codes == 0].all()))
+        rest = [one.take(others) for one in systems]
         if set(rest[0].codes.tolist()) < {0, 1}:
             continue
         fitted = _fit(rest, kind, prior, f"all but {value}")

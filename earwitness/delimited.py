@@ -113,23 +113,27 @@ class Dialect(NamedTuple):
     def _parsed(self, text: Path | bytes, places: list[int]) -> "pl.DataFrame":
         import polars as pl
 
-        try:
-            frame = pl.read_csv(
-                text,
-                separator=self.delimiter,
-                has_header=False,
-                skip_rows=self.skipped,
-                infer_schema=False,
-                columns=places,
-                quote_char=None if self.delimiter in " |\x1f" else '"',
-            )
-        except (pl.exceptions.PolarsError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            raise ProtocolError(
-                f"{self.path}: lines with more columns than the first, or no text ({reason})"
-            ) from None
-        frame.columns = [str(place) for place in places]
-        return frame
+        plain = self.delimiter in " |\x1f"
+        reason = ""
+        for quote in (None,) if plain else ('"', None):  # a stray quote is part of a name
+            try:
+                frame = pl.read_csv(
+                    text,
+                    separator=self.delimiter,
+                    has_header=False,
+                    skip_rows=self.skipped,
+                    infer_schema=False,
+                    columns=places,
+                    quote_char=quote,
+                )
+            except (pl.exceptions.PolarsError, OSError) as error:
+                reason = reason or str(error).splitlines()[0]
+                continue
+            frame.columns = [str(place) for place in places]
+            return frame
+        raise ProtocolError(
+            f"{self.path}: lines with more columns than the first, or no text ({reason})"
+        )
 
     def _cut_from_right(self) -> "pl.DataFrame":
         import polars as pl
@@ -137,7 +141,15 @@ class Dialect(NamedTuple):
         lines = self._replace(delimiter="\x1f")._parsed(self.path, [0]).to_series(0)
         pattern = r"^(.*\S)" + r"\s+(\S+)" * self.from_right + r"\s*$"
         parts = range(self.from_right + 1)
-        return pl.DataFrame({str(n): lines.str.extract(pattern, n + 1) for n in parts})
+        cut = pl.DataFrame({str(n): lines.str.extract(pattern, n + 1) for n in parts})
+        wrong = cut["0"].is_null() & lines.is_not_null() & (lines.str.strip_chars() != "")
+        if wrong.any():
+            row = int(wrong.arg_max() or 0)
+            raise ProtocolError(
+                f"{self.path}, line {row + 1 + self.skipped}: {lines[row]!r}; expected an id and "
+                f"{self.from_right} more cells, as in the other lines."
+            )
+        return cut
 
 
 def sniff(path: str | Path, is_header: Callable[[list[str]], bool]) -> Dialect:
@@ -162,6 +174,9 @@ def sniff(path: str | Path, is_header: Callable[[list[str]], bool]) -> Dialect:
     if skipped == len(lines):
         raise ProtocolError(f"{path}: the file is empty; one line for each trial was expected.")
     delimiter = next((mark for mark in _DELIMITERS if mark in lines[skipped]), " ")
+    if delimiter == "," and ";" in lines[skipped]:  # commas may be decimal ones
+        counts = {line.count(";") for line in lines[skipped:] if line.strip()}
+        delimiter = ";" if len(counts) == 1 else ","
     rows = [_cut(line, delimiter) for line in lines[skipped:] if line.strip()]
     header = rows[0] if is_header(rows[0]) else None
     rows = rows[1:] if header else rows

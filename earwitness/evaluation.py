@@ -22,12 +22,13 @@ A run's numbers are computed from its score files:
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from earwitness.errors import ProtocolError, RunError, SettingsError
+from earwitness.errors import ProtocolError, RunError, SettingsError, nearest
 from earwitness.metrics import METRICS, lower_is_better
 from earwitness.metrics.bootstrap import bootstrap_intervals
 from earwitness.metrics.continual import summarise
@@ -49,6 +50,7 @@ __all__ = [
     "mean_interval",
     "paired_difference",
     "pooled",
+    "require_labels",
     "summary",
     "untrained_row",
 ]
@@ -190,7 +192,18 @@ def _chosen(
         settings |= {name: {"threshold": threshold} for name in _AT_A_THRESHOLD}
     for name, asked in more.items():
         settings[name] = {**settings.get(name, {}), **asked}
-    return {name: partial(METRICS.get(name), **own) for name, own in settings.items()}
+    return {name: _with_settings(name, own) for name, own in settings.items()}
+
+
+def _with_settings(name: str, own: Mapping[str, Any]) -> Callable[..., float]:
+    metric = METRICS.get(name)
+    known = {p.name: p for p in signature(metric).parameters.values() if p.kind is p.KEYWORD_ONLY}
+    unknown = [one for one in own if one not in known]
+    missing = [one for one, p in known.items() if p.default is p.empty and one not in own]
+    if unknown or missing:
+        wrong = f"has no setting {unknown[0]!r}{nearest(unknown[0], known)}" if unknown else ""
+        raise SettingsError(f"metric {name!r} {wrong or f'needs the setting {missing[0]!r}.'}")
+    return partial(metric, **own)
 
 
 def _values(metrics: Mapping[str, Callable[..., float]], both: Arrays) -> dict[str, float]:
@@ -303,6 +316,16 @@ def _both(scores: Scores) -> Arrays:
             f"spoof, first {first!r} (unknown); give a protocol or manifest with their labels{why}."
         )
     return scores.bonafide, scores.spoof
+
+
+def require_labels(scores: Scores) -> Scores:
+    """The scores, all of which are of bonafide or spoof trials.
+
+    Raises:
+        ProtocolError: counts those that are neither.
+    """
+    _both(scores)
+    return scores
 
 
 def _cell(run: Run, after: int, on: Sequence[int], metric: str | None, split: str) -> float:

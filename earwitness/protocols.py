@@ -99,7 +99,7 @@ class Protocol:
         self.ids = ids if isinstance(ids, pl.Series) else pl.Series("id", list(ids), dtype=pl.String)
         self.codes = labels if isinstance(labels, np.ndarray) else encode_labels(labels, name)
         self.columns = {
-            column: values if isinstance(values, pl.Series) else pl.Series(column, list(values))
+            column: pl.Series(column, values).cast(pl.String).fill_null("-")
             for column, values in (columns or {}).items()
         }
         lengths = {"id": len(self.ids), "label": len(self.codes)}
@@ -167,7 +167,9 @@ class Protocol:
             keep &= chosen
         if not keep.any():
             raise ProtocolError(f"{self.name}: no trial meets all of {dict(conditions)}.")
-        return self.take(keep)
+        part = self.take(keep)
+        part.note = "" if "subset" in conditions else self.note
+        return part
 
     def take(self, rows: NDArray[np.bool_]) -> "Protocol":
         """Some of the trials, in order.
@@ -176,7 +178,7 @@ class Protocol:
             ProtocolError: none is left.
         """
         columns = {name: values.filter(rows) for name, values in self.columns.items()}
-        return Protocol(self.name, self.ids.filter(rows), self.codes[rows], columns)
+        return Protocol(self.name, self.ids.filter(rows), self.codes[rows], columns, note=self.note)
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Protocol":

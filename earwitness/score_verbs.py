@@ -179,7 +179,10 @@ def evaluate(
     if html is not None:
         from earwitness.scorecard import Scorecard, render
 
-        band = _band(joined, key[0] if key else None, review) if review and ci else None
+        by_trial = unit == "trial"
+        band = (
+            _band(joined, key[0] if key and not by_trial else None, review) if review and ci else None
+        )
         facts = _facts(scores, protocol, where, settings)
         hours = "hours" if costs else "trials"
         card = Scorecard(scores.name, joined, judged, parts, heard, hours, band, facts)
@@ -232,6 +235,7 @@ def compare_score_files(
     rows = [_pair_row(pair, name) for pair in pairs for name in pair.difference]
     print_table(("", "metric", "first", "this", "difference", "p", "this one is"), rows)
     typer.echo(f"first: {systems[0].source}; 95 % intervals and p by {pairs[0].unit}, p after Holm")
+    _warn(pairs[0].doubts)
     for one, lines in parts.items():
         shown = [
             [value, *(f"{100 * rate:.2f}" for rate in rates), f"{100 * (rates[-1] - rates[0]):+.2f}"]
@@ -273,7 +277,14 @@ def _protocol(
     whole = Protocol.read(
         path, layout, columns=needed, if_there=("speaker", "attack", "kind", "subset")
     )
-    return (whole.where(conditions) if conditions else whole), whole
+    chosen = whole.where(conditions) if conditions else whole
+    counts = chosen.counts()
+    if conditions and not (counts["bonafide"] and counts["spoof"]):
+        raise ProtocolError(
+            f"{path}: with {conditions} {counts['bonafide']} bonafide and {counts['spoof']} spoof "
+            "trials are left; both are needed. Bonafide trials have no attack: see --by attack."
+        )
+    return chosen, whole
 
 
 def _condition(text: str) -> tuple[str, str]:
@@ -303,6 +314,7 @@ def read_judged(
         ProtocolError: systems scored different trials, or as `Scores.read` and `Protocol.read`.
         SettingsError: an option that can't be meant.
     """
+    from earwitness.evaluation import require_labels
     from earwitness.protocols import Protocol
 
     key = _protocol(protocol, layout, where, columns, unit)
@@ -311,7 +323,7 @@ def read_judged(
         first = systems[0]
         alike = Protocol(first.source, first.id_column, first.codes)
         systems = [first, *(one.join(alike) for one in systems[1:])]
-    return systems, key[0] if key else None
+    return [require_labels(one) for one in systems], key[0] if key else None
 
 
 def read_scores(path: Path, reading: dict[str, Any]) -> "Scores":
@@ -362,7 +374,7 @@ def _tandem_metrics(asv_scores: Path | None, preset: str | None) -> dict[str, di
 def _print_tandem(path: Path, key: "tuple[Protocol, Protocol] | None", json: bool) -> None:
     from earwitness.tandem import judge_tandem, read_tandem
 
-    values = judge_tandem(read_tandem(path, key[0] if key else None))
+    values = judge_tandem(read_tandem(path, *(key or ())))
     lines = (f"{name:12}{value:10.6f}" for name, value in values.items())
     typer.echo(dumps(values, indent=2) if json else "\n".join(lines))
 

@@ -140,6 +140,7 @@ class Scores:
         trials = Protocol.of(protocol) if isinstance(protocol, Manifest) else protocol
         mine = self if whole is None else self._without(whole, trials)
         places = mine._places_of(trials)
+        mine._refuse_other_labels(trials, places)
         return Scores(
             trials.ids,
             mine.values[places],
@@ -170,6 +171,19 @@ class Scores:
         places = np.empty(len(self), dtype=np.int64)
         places[theirs.to_numpy()] = mine.to_numpy()
         return places
+
+    def _refuse_other_labels(self, trials: Protocol, places: NDArray[np.int64]) -> None:
+        """Labels of their own that say the opposite: one of the two files is of something else."""
+        own = self.codes[places]
+        known = (own < _UNKNOWN) & (trials.codes < _UNKNOWN)
+        against = np.flatnonzero(known & (own != trials.codes))
+        if len(against):
+            first = int(against[0])
+            raise ProtocolError(
+                f"{self.source} and {trials.name}: {len(against):,} of {int(known.sum()):,} trials "
+                f"have opposite labels, first {trials.ids[first]!r} ({LABELS[own[first]]} and "
+                f"{LABELS[trials.codes[first]]}); which of the two is right?"
+            )
 
     def _refuse_other_trials(self, trials: Protocol) -> None:
         missing = trials.ids.filter(~trials.ids.is_in(self.id_column.implode()))

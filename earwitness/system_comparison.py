@@ -13,6 +13,8 @@ from typing import Any
 
 from earwitness.breakdown import POOLED, break_down
 from earwitness.errors import ProtocolError
+from earwitness.evaluation import require_labels
+from earwitness.files import read_text
 from earwitness.metrics import METRICS, lower_is_better
 from earwitness.metrics.paired import Difference, delong, differences
 from earwitness.metrics.units import sampling
@@ -23,13 +25,15 @@ __all__ = ["Pair", "compare_systems", "deltas", "require_one_scope"]
 
 _COMPARED = ("eer", "min_dcf", "auc", "cllr")
 _LEVEL = 0.05
+_FEW = 10  # with five speakers a bootstrap calls one in six equal systems different
 
 
 @dataclass(frozen=True)
 class Pair:
     """The first system against another one: by metric the difference ``other - first``, in words.
 
-    ``verdict`` is ``"better"`` or ``"worse"``, of the other system, or ``"cannot be told apart"``.
+    ``verdict`` is ``"better"`` or ``"worse"``, of the other system, ``"cannot be told apart"``, or
+    ``"too few to tell"`` where a class has fewer than ten units (speakers, or trials).
     """
 
     other: str
@@ -37,9 +41,13 @@ class Pair:
     difference: dict[str, Difference]
     corrected_p: dict[str, float]
     unit: str
+    units: int
+    doubts: tuple[str, ...] = ()
 
     def verdict(self, metric: str) -> str:
-        """Whether the other system is better by a metric."""
+        """Whether the other system is better by a metric; nothing is said of fewer than ten units."""
+        if self.units < _FEW:
+            return "too few to tell"
         if self.corrected_p[metric] >= _LEVEL:
             return "cannot be told apart"
         is_lower = self.difference[metric].value < 0
@@ -57,7 +65,8 @@ class Pair:
             }
             for name, one in self.difference.items()
         }
-        return {"other": self.other, "sampling_unit": self.unit, "metrics": told}
+        drawn = {"sampling_unit": self.unit, "units": self.units, "doubts": list(self.doubts)}
+        return {"other": self.other, **drawn, "metrics": told}
 
 
 def compare_systems(
@@ -81,9 +90,9 @@ def compare_systems(
     >>> labels = ["bonafide"] * 3 + ["spoof"] * 3
     >>> one, two = (Scores("abcdef", v, labels) for v in ([3, 2, 1, 0, -1, 0.5], [3, 0, 1, 0, 2, 1]))
     >>> compare_systems([one, two], draws=99)[0].verdict("auc")
-    'cannot be told apart'
+    'too few to tell'
     """
-    first, *others = systems
+    first, *others = [require_labels(one) for one in systems]
     for one in others:
         if len(one) != len(first) or not (one.id_column == first.id_column).all():
             raise ProtocolError(
@@ -100,18 +109,25 @@ def compare_systems(
         told = differences(
             metrics, theirs, own, draws=draws, seed=seed, clusters=chosen[0], attacks=chosen[1]
         )
-        if chosen == (None, None):
+        if chosen[0] is None and chosen[1] is None:
             told["auc"] = delong(theirs, own)
         values = {name: (metric(*own), metric(*theirs)) for name, metric in metrics.items()}
         found.append((one.source, values, told))
     corrected = {name: _holm([told[name].p for _, _, told in found]) for name in metrics}
+    classes = own if chosen[0] is None else chosen[0]
+    units = min(len(set(one)) if chosen[0] else len(one) for one in classes)
     return [
         Pair(
-            source, values, told, {name: corrected[name][n] for name in metrics},
+            source,
+            values,
+            told,
+            {name: corrected[name][n] for name in metrics},
             drawn.unit if drawn else "trial",
+            units,
+            drawn.doubts if drawn else (),
         )
         for n, (source, values, told) in enumerate(found)
-    ]  # fmt: skip
+    ]
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
@@ -153,7 +169,10 @@ def require_one_scope(paths: Sequence[Path]) -> None:
     for path in paths:
         side = path.with_name(path.name + ".json")
         if side.is_file():
-            told = json.loads(side.read_text(encoding="utf-8"))
+            try:
+                told = json.loads(read_text(side))
+            except json.JSONDecodeError as error:
+                raise ProtocolError(f"{side}: not JSON ({error}); it tells of {path.name}.") from None
             if isinstance(told, dict) and told.get("trial_scope"):
                 scopes[str(path)] = str(told["trial_scope"])
     if len(set(scopes.values())) > 1:

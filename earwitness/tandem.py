@@ -1,7 +1,7 @@
 """Score files of speaker verification beside a countermeasure, judged: target, nontarget, spoof."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,13 +30,16 @@ class TandemFile(NamedTuple):
     scores: dict[str, TandemScores]
 
 
-def read_tandem(path: str | Path, protocol: Protocol | None = None) -> TandemFile:
+def read_tandem(
+    path: str | Path, protocol: Protocol | None = None, whole: Protocol | None = None
+) -> TandemFile:
     """Read scores of trials that are target, nontarget or spoof.
 
     A file without a header has the kind in some column and the score in the last one, as in
     ``bonafide target 7.98`` (ASVspoof 2019; its scores are then the verifier's). With a header the
     columns are ``cm-score``, ``asv-score`` and ``sasv-score``; kinds come from a column ``key`` or
-    ``asv-label``, or from a protocol by speaker and file (ASVspoof 5, track 2).
+    ``asv-label``, or from a protocol by speaker and file (ASVspoof 5, track 2), of which ``whole`` is
+    all and ``protocol`` what was chosen.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp()) / "asv.txt"
@@ -53,12 +56,16 @@ def read_tandem(path: str | Path, protocol: Protocol | None = None) -> TandemFil
         kinds, scores = _kinds_by_value(dialect), _numbers(dialect, dialect.width - 1)
         return TandemFile(str(path), {"asv": _split(scores, kinds, str(path))})
     names = [cell.lower() for cell in dialect.header]
-    kinds = _kinds_by_header(dialect, names, protocol)
+    kinds, chosen = _kinds_by_header(dialect, names, protocol, whole)
+    if names.count("score") and not any(n in names for n in (*_SYSTEMS["cm"], *_SYSTEMS["asv"])):
+        scores = _numbers(dialect, names.index("score"))  # of whatever system; the caller knows
+        one = _split(scores[chosen], kinds, str(path))
+        return TandemFile(str(path), {"asv": one, "sasv": one})
     found = {}
     for system, spellings in _SYSTEMS.items():
         place = next((names.index(name) for name in spellings if name in names), None)
         if place is not None and _is_filled(dialect, place):
-            found[system] = _split(_numbers(dialect, place), kinds, str(path))
+            found[system] = _split(_numbers(dialect, place)[chosen], kinds, str(path))
     return TandemFile(str(path), found)
 
 
@@ -90,10 +97,14 @@ def _kinds_by_value(dialect: Dialect) -> NDArray[np.str_]:
     )
 
 
-def _kinds_by_header(dialect: Dialect, names: list[str], protocol: Protocol | None) -> NDArray[np.str_]:
+def _kinds_by_header(
+    dialect: Dialect, names: list[str], protocol: Protocol | None, whole: Protocol | None
+) -> tuple[NDArray[np.str_], Any]:
+    """The kinds of the chosen rows, and which these are."""
     for name in ("kind", "asv-label", "asv_label", "key"):
-        if name in names:
-            return dialect.read([names.index(name)]).column(names.index(name)).to_numpy()
+        if name in names and protocol is None:
+            kinds = dialect.read([names.index(name)]).column(names.index(name)).to_numpy()
+            return kinds, slice(None)
     if protocol is None or "kind" not in protocol.columns or "spk" not in names:
         raise ProtocolError(
             f"{dialect.where()}: no column says which trials are {', '.join(KINDS)}; found "
@@ -102,11 +113,9 @@ def _kinds_by_header(dialect: Dialect, names: list[str], protocol: Protocol | No
     file = next((name for name in ("filename", "file_name", "file", "utt") if name in names), names[1])
     table = dialect.read([names.index("spk"), names.index(file)])
     ids = table.column(names.index("spk")) + " " + table.column(names.index(file))
-    rows = np.arange(len(ids), dtype=float)
-    aligned = Scores(ids, rows, source=str(dialect.path)).join(protocol).values.astype(int)
-    kinds = np.empty(len(ids), dtype=object)
-    kinds[aligned] = protocol.columns["kind"].to_numpy()
-    return kinds
+    rows = Scores(ids, np.arange(len(ids), dtype=float), source=str(dialect.path))
+    places = rows.join(protocol, whole=whole).values.astype(int)  # the protocol's order
+    return protocol.columns["kind"].to_numpy(), places
 
 
 def _is_filled(dialect: Dialect, place: int) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from earwitness.errors import SettingsError
 from earwitness.metrics.base import both_classes
 from earwitness.metrics.bootstrap import Clusters, bootstrap_values, percentiles
+from earwitness.metrics.decisions import require_threshold
 
 __all__ = ["Band", "Operating", "at_false_alarm", "at_miss", "operating", "three_way"]
 
@@ -19,8 +20,8 @@ __all__ = ["Band", "Operating", "at_false_alarm", "at_miss", "operating", "three
 class Operating(NamedTuple):
     """A threshold (``score >= threshold`` is bonafide) and both error rates, with 95 % intervals.
 
-    Intervals of the rates are Clopper and Pearson's for independent trials, or from resampled
-    clusters; that of the threshold is from resamples.
+    The intervals are Clopper and Pearson's for independent trials; where clusters are resampled,
+    theirs, and never narrower than those.
     """
 
     threshold: float
@@ -100,7 +101,7 @@ def _above(score: float, others: NDArray[np.float64]) -> float:
     higher = others[others > score]
     if not len(higher):
         return float(np.nextafter(score, np.inf))
-    middle = score + (higher.min() - score) / 2
+    middle = score / 2 + higher.min() / 2  # each halved by itself: their difference may overflow
     return float(middle if middle > score else higher.min())
 
 
@@ -134,7 +135,9 @@ def operating(
 
     Raises:
         ProtocolError: bad scores.
+        SettingsError: the threshold is NaN or infinite.
     """
+    require_threshold(threshold, "operating")
     bonafide, spoof = both_classes(bonafide, spoof)
     missed, accepted = int(np.sum(bonafide < threshold)), int(np.sum(spoof >= threshold))
     if clusters is None and attacks is None:
@@ -147,8 +150,16 @@ def operating(
         drawn = bootstrap_values(
             rates, bonafide, spoof, draws=draws, seed=seed, clusters=clusters, attacks=attacks
         )
-        intervals = percentiles(drawn["miss"]), percentiles(drawn["false_alarm"])
+        # Where no error was seen no resample has one: never narrower than for independent trials.
+        intervals = (
+            _widest(percentiles(drawn["miss"]), _exact(missed, len(bonafide))),
+            _widest(percentiles(drawn["false_alarm"]), _exact(accepted, len(spoof))),
+        )
     return Operating(threshold, missed / len(bonafide), accepted / len(spoof), *intervals)
+
+
+def _widest(one: tuple[float, float], other: tuple[float, float]) -> tuple[float, float]:
+    return min(one[0], other[0]), max(one[1], other[1])
 
 
 def _exact(errors: int, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -181,7 +192,7 @@ def three_way(
     bonafide, spoof = both_classes(bonafide, spoof)
     low, high = at_miss(bonafide, spoof, miss), at_false_alarm(bonafide, spoof, false_alarm)
     if low > high:
-        low = high = low + (high - low) / 2
+        low = high = low / 2 + high / 2
     return Band(
         low,
         high,

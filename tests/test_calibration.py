@@ -329,3 +329,75 @@ def test_review_guards() -> None:
         review([1, 2], [False, False])
     with pytest.raises(ProtocolError, match="1 costs that are not above 0"):
         review([1, 2], [True, False], [0, 1])
+
+
+# What a sceptical reading found.
+
+
+def test_one_trial_of_a_class_tells_nothing() -> None:
+    assert delong(([1], [0, 0.5]), ([0], [1, 0.5])).p == 1.0
+    apart = delong(([2, 3], [0, 1]), ([0, 1], [2, 3]))
+    assert (apart.value, apart.low, apart.high, apart.p) == (1.0, -1.0, 1.0, 1.0)
+
+
+def test_an_interval_without_errors_is_not_empty() -> None:
+    speakers = np.arange(100) % 10
+    at = operating(np.ones(100), np.zeros(100), 0.5, clusters=(speakers, speakers), draws=20)
+    assert at.false_alarm_interval == pytest.approx((0, 0.0362), abs=1e-3)
+    with pytest.raises(SettingsError, match="finite"):
+        operating([1.0], [0.0], float("nan"))
+
+
+def test_nobody_beats_the_oracle() -> None:
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        scores, fake = rng.integers(0, 9, 30), rng.random(30) < 0.4
+        costs = rng.uniform(1, 9, 30)
+        told = review(scores, fake | (np.arange(30) == 0), costs)
+        for budget in np.linspace(0, told.total, 50):
+            assert told.oracle_at(budget) >= told.recall_at(budget) - 1e-12
+            assert told.oracle_at(budget) >= told.random_at(budget) - 1e-12
+    with pytest.raises(SettingsError, match=r"recall is 1\.5"):
+        told.budget_for(1.5)
+    with pytest.raises(ProtocolError, match="none of 1 draws has a spoof"):
+        review_band([0, *[1] * 50], [True, *[False] * 50], None, [0.5], draws=1, seed=1)
+
+
+def test_one_absurd_score_does_not_spoil_the_calibration() -> None:
+    bonafide, spoof = classes(0)
+    usual = fit_affine([bonafide], [spoof]).weights[0]
+    for outlier in (1e4, 1e6, 1e8):
+        fitted = fit_affine([np.append(bonafide, outlier)], [spoof])
+        assert fitted.weights[0] == pytest.approx(usual, rel=0.02)
+
+
+def test_isotonic_of_useless_scores_says_nothing() -> None:
+    for n in (1000, 20):
+        fitted = fit_isotonic(np.ones(n), np.ones(5))
+        assert fitted.apply([1.0])[0] == pytest.approx(0, abs=1e-12)
+    with pytest.raises(ProtocolError, match="NaN or infinite"):
+        fitted.apply([float("nan")])
+
+
+def test_thresholds_between_floats_far_apart_are_finite() -> None:
+    assert at_false_alarm([1e308], [-1e308], 0) == 0
+    band = three_way([1e308], [-1e308])
+    assert np.isfinite([band.low, band.high]).all()
+    assert band.decide(1e308) == "bonafide"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"offset": None},
+        {"weights": 5},
+        {"weights": ["x"]},
+        {"weights": [float("nan")]},
+        {"knots": [2, 1]},
+    ],
+)
+def test_a_broken_calibration_is_refused(told) -> None:
+    good = {"format": "earwitness-calibration-1", "kind": "affine", "weights": [1.0]}
+    Calibration.from_dict(good)
+    with pytest.raises(ProtocolError, match="expected numbers|not finite"):
+        Calibration.from_dict({**good, **told})

@@ -147,6 +147,10 @@ def test_further_metrics_and_other_settings() -> None:
         assert judged.values[name] == METRICS.get(name)(*both)
     with pytest.raises(SettingsError, match="did you mean 'min_tdcf'"):
         evaluate(drawn(0), more={"min_tdfc": {}})
+    with pytest.raises(SettingsError, match="no setting 'p_spof'; did you mean 'p_spoof'"):
+        evaluate(drawn(0), more={"min_dcf": {"p_spof": 0.5}})
+    with pytest.raises(SettingsError, match="'f1' needs the setting 'threshold'"):
+        evaluate(drawn(0), more={"f1": {}})
 
 
 def test_few_trials_are_warned_of() -> None:
@@ -358,5 +362,5 @@ def test_needs_neither_torch_nor_scipy_at_start() -> None:
 
 
 def test_public_names_exist() -> None:
-    assert len(evaluation.__all__) == 10
+    assert len(evaluation.__all__) == 12
     assert all(hasattr(evaluation, name) for name in evaluation.__all__)

@@ -387,7 +387,9 @@ def test_scores_of_different_things_are_not_compared(files) -> None:
     assert "not of the same thing" in said
     assert "first window" in said
     Path("two.csv.json").unlink()
-    assert "cannot be told apart" in told("compare", "one.csv", "two.csv", "--draws", "5")
+    assert "too few to tell" in told("compare", "one.csv", "two.csv", "--draws", "5")
+    Path("two.csv.json").write_text("{broken")
+    assert "two.csv.json: not JSON" in told("compare", "one.csv", "two.csv", code=1)
 
 
 # Decisions.
@@ -447,7 +449,12 @@ def test_threshold_in_three_ways(files) -> None:
 
 WRONG_DECISIONS = {
     ("calibrate", "s.txt", "-p", "key.csv"): (2, "say where the calibration goes"),
-    ("calibrate", "s.txt", "-o", "c.json"): (1, "0 bonafide and 0 spoof trials"),
+    ("calibrate", "s.txt", "-o", "c.json"): (1, "600 of 600 trial(s) are neither"),
+    ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--by", "duration"): (
+        1,
+        "no value of duration",
+    ),
+    ("evaluate", "s.txt", "-p", "key.csv", "--where", "attack=A1"): (1, "see --by attack"),
     ("calibrate", "s.txt", "-o", "c.json", "--by", "codec"): (2, "there is none"),
     ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--kind", "x"): (2, "affine or isotonic"),
     ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--prior", "2"): (2, "prior is 2"),
@@ -491,3 +498,125 @@ def test_a_detector_carries_its_calibration(files, tmp_path) -> None:
     learned.save("d")
     with pytest.raises(CheckpointError, match="other weights"):
         calibration_of(Detector.load("d"))
+
+
+# What a sceptical reading found.
+
+
+def test_a_few_speakers_are_told_and_no_verdict_is_given(files) -> None:
+    _, protocol = files
+    few = {**protocol.columns, "speaker": [f"s{n % 3}" for n in range(600)]}
+    key = Protocol("few", protocol.ids, protocol.codes, few)
+    pair = compare_systems([labelled(1, 3.0), labelled(2, 0.1)], key, draws=50)[0]
+    assert pair.verdict("eer") == "too few to tell"
+    assert "only 3 bonafide speaker(s)" in pair.doubts[0]
+    assert pair.to_dict()["units"] == 3
+
+
+def test_attacks_alone_can_be_drawn(files) -> None:
+    Path("t.txt").write_text(Path("s.txt").read_text())
+    for unit in ("attack", "trial", "speaker"):
+        text = told("compare", "s.txt", "t.txt", "-p", "key.csv", "--unit", unit, "--draws", "9")
+        assert "cannot be told apart" in text
+
+
+def test_opposite_labels_are_an_error(files) -> None:
+    scores, protocol = files
+    flipped = np.where(protocol.codes == 0, "spoof", "bonafide").tolist()
+    with pytest.raises(ProtocolError, match="600 of 600 trials have opposite labels"):
+        Scores(scores.ids, scores.values, flipped).join(protocol)
+
+
+def test_unlabelled_trials_are_refused_everywhere(files) -> None:
+    rows = Path("key.csv").read_text().replace(",spoof,", ",unknown,", 5)
+    Path("part.csv").write_text(rows)
+    for verb in (["compare", "s.txt", "s.txt"], ["threshold", "s.txt", "--false-alarm", "0.1"]):
+        assert "5 of 600 trial(s) are neither" in told(*verb, "-p", "part.csv", code=1)
+
+
+def test_numbers_that_are_names_are_not_binned(files) -> None:
+    scores, protocol = files
+    named = {
+        "speaker": [str(100 + n % 20) for n in range(600)],
+        "when": [f"16{n}.5" for n in range(600)],
+    }
+    key = Protocol("named", protocol.ids, protocol.codes, named)
+    assert len(break_down(scores, key, "speaker").parts) == 21
+    assert len(break_down(scores, key, "when").parts) == 5
+    late = {"when": [f"{1612345678 + n}.5" for n in range(600)], "number": list(range(600))}
+    key = Protocol("late", protocol.ids, protocol.codes, late)
+    assert len({part.values for part in break_down(scores, key, "when").parts}) == 5
+    assert len(break_down(scores, key, "number").parts) == 601
+
+
+def test_a_spoof_without_an_attack_is_a_part_too(files) -> None:
+    scores, protocol = files
+    attacks = protocol.column("attack").to_list()
+    place = next(n for n, one in enumerate(attacks) if one == "A1")
+    attacks[place] = None
+    key = Protocol("p", protocol.ids, protocol.codes, {"attack": attacks})
+    told_of = break_down(scores, key, "attack")
+    assert told_of["-"].n_spoof == 1
+
+
+def test_a_choice_keeps_the_note_unless_it_is_of_subsets() -> None:
+    key = Protocol(
+        "p", "ab", ["spoof", "bonafide"], {"subset": "ee", "codec": "xx"}, note="mind the subset"
+    )
+    assert key.where({"codec": "x"}).note == "mind the subset"
+    assert key.where({"subset": "e"}).note == ""
+
+
+def test_calibration_remembers_how_scores_were_read(files) -> None:
+    scores, _ = files
+    shares = 1 / (1 + np.exp(scores.values))
+    Path("p.txt").write_text(
+        "".join(f"{i} {v!r}\n" for i, v in zip(scores.ids, shares.tolist(), strict=True))
+    )
+    told(
+        *("calibrate", "p.txt", "-p", "key.csv", "-o", "c.json"),
+        *("--probabilities", "--higher-is", "spoof"),
+    )
+    told("apply", "c.json", "p.txt", "-o", "llr.csv")
+    fitted = Calibration.read("c.json")
+    assert fitted.reading == {"probabilities": True, "higher_is": "spoof"}
+    assert Scores.read("llr.csv").values == pytest.approx(fitted.apply(scores.values), abs=1e-6)
+    said = told("apply", "c.json", "p.txt", "-o", "x.csv", "--higher-is", "bonafide", code=2)
+    assert "was fitted with spoof" in said
+
+
+def test_inverted_scores_are_not_calibrated_in_silence(files) -> None:
+    scores, _ = files
+    lines = (f"{i} {-v!r}\n" for i, v in zip(scores.ids, scores.values.tolist(), strict=True))
+    Path("i.txt").write_text("".join(lines))
+    result = CliRunner().invoke(app, ["calibrate", "i.txt", "-p", "key.csv", "-o", "c.json"])
+    assert "turns them round" in result.stderr
+
+
+def test_calibration_by_attack_takes_all_bonafide_trials(files) -> None:
+    domains = ("--by", "attack", "--leave-out", "attack")
+    text = told("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", *domains)
+    assert text.count("A10") == 3  # before, after, and left out
+
+
+def test_a_verifier_with_a_header_and_a_choice_of_pairs(files, tmp_path) -> None:
+    _, asv, _ = tandem_file(tmp_path / "t.tsv")
+    rows = [f"{kind},{value}" for kind, values in asv._asdict().items() for value in values]
+    Path("asv.csv").write_text("\n".join(["key,score", *rows]) + "\n")
+    out = told(
+        "metrics", "s.txt", "-p", "key.csv", "--json", "--no-intervals", "--asv-scores", "asv.csv"
+    )
+    assert "min_tdcf" in json.loads(out)
+    lines = Path("t.tsv").read_text().splitlines()
+    Path("plain.tsv").write_text("\n".join(line.rsplit("\t", 1)[0] for line in lines) + "\n")
+    keys = [
+        f"{cells[0]} {cells[1]} {'FM'[n % 2]} - {cells[5]}"
+        for n, cells in enumerate(line.split("\t") for line in lines[1:])
+    ]
+    Path("pairs.txt").write_text("\n".join(keys) + "\n")
+    whole = json.loads(told("metrics", "plain.tsv", "--sasv", "--json", "-p", "pairs.txt"))
+    half = json.loads(
+        told("metrics", "plain.tsv", "--sasv", "--json", "-p", "pairs.txt", "--where", "gender=F")
+    )
+    assert whole == json.loads(told("metrics", "t.tsv", "--sasv", "--json"))
+    assert half != whole

@@ -543,6 +543,8 @@ def test_attacks_are_units_where_all_spoofs_have_one() -> None:
     assert sampling(both, "speaker, attack").unit == "speaker and attack"
     one = protocol_with(["a", "b", "c", "d"], ["-", "A1", "-", "A1"])
     assert sampling(one).unit == "speaker"  # one attack is drawn as often as there are: no news
+    single = sampling(protocol_with(["a", "b", "a", "c"]))
+    assert (single.unit, single.doubts[0].split(":")[0]) == ("trial", "a class has a single speaker")
     partly = protocol_with(["a", "b", "c", "d"], ["-", "A1", "-", "-"])
     assert sampling(partly).unit == "speaker"
     with pytest.raises(ProtocolError, match="1 of 2 trials have no attack"):

@@ -292,3 +292,26 @@ def test_lines_are_numbered_as_in_the_file(tmp_path):
     path.write_text("\nid,label\n\na,spoof\n\n\nb,bonafide\n")
     read = sniff(path, lambda cells: "id" in cells).read()
     assert read.numbers.tolist() == [4, 7]
+
+
+def test_a_line_unlike_the_others_is_not_dropped(tmp_path):
+    path = tmp_path / "s.txt"
+    path.write_text("".join(f"my utt {n} - spoof 1.0\n" for n in range(5000)) + "myutt spoof 0.5\n")
+    with pytest.raises(ProtocolError, match="line 5001: 'myutt spoof 0.5'; expected an id and 3 more"):
+        Scores.read(path)
+
+
+def test_decimal_commas_are_not_taken_for_columns(tmp_path):
+    path = tmp_path / "s.csv"
+    path.write_text("a;1,5\nb;2,7\n")
+    with pytest.raises(ProtocolError, match="line 1: expected a score in column 2, found '1,5'"):
+        Scores.read(path)
+
+
+def test_a_stray_quotation_mark_is_part_of_a_name(tmp_path):
+    path = tmp_path / "s.tsv"
+    path.write_text('utt"1\t0.5\nutt2\t1.5\n')
+    assert Scores.read(path).ids == ['utt"1', "utt2"]
+    path = tmp_path / "s.csv"
+    path.write_text('file_name,score\n"a, b",0.5\nc,1\n')
+    assert Scores.read(path).ids == ["a, b", "c"]

@@ -165,6 +165,6 @@ def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     place -= int(gaps[place - 1] <= gaps[place])
     accepted = float(counts.thresholds[place])
     rejected = float(counts.thresholds[place - 1]) if place else accepted
-    middle = rejected + (accepted - rejected) / 2
+    middle = rejected / 2 + accepted / 2  # each halved by itself: their difference may overflow
     # Between neighbouring floats there is no middle, and `rejected` itself would be accepted.
     return middle if middle > rejected else accepted

@@ -10,7 +10,7 @@ __all__ = ["eer_challenge"]
 
 @metric(lower_is_better=True)
 def eer_challenge(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """Equal error rate of the ASVspoof evaluation packages: pessimistic where scores are tied.
+    """Equal error rate of the ASVspoof evaluation packages: mostly pessimistic where scores tie.
 
     Bonafide scores come before spoof scores, a stable sort orders them, and each trial in turn is
     rejected; the value is the mean of both rates at the first point where they differ least. In a

@@ -51,12 +51,13 @@ def delong(
     _require_alike(*(tuple(map(len, part)) for part in parts))
     of_bonafide, of_spoof = (a - b for a, b in zip(*parts, strict=True))
     value = float(of_bonafide.mean())
-    # A class of one trial says nothing of its spread.
-    error = float(
-        np.sqrt(sum(one.var(ddof=1) / len(one) for one in (of_bonafide, of_spoof) if len(one) > 1))
-    )
+    if min(len(of_bonafide), len(of_spoof)) < 2:
+        return Difference(value, -1.0, 1.0, 1.0)  # one trial says nothing of the spread
+    error = float(np.sqrt(sum(one.var(ddof=1) / len(one) for one in (of_bonafide, of_spoof))))
+    if error == 0:  # no spread was seen: equal systems, or too few trials to see any
+        return Difference(value, 0.0, 0.0, 1.0) if value == 0 else Difference(value, -1.0, 1.0, 1.0)
     reach = float(ndtri((1 + level) / 2)) * error
-    p = float(2 * ndtr(-abs(value) / error)) if error > 0 else float(value == 0)
+    p = float(2 * ndtr(-abs(value) / error))
     return Difference(value, value - reach, value + reach, p)
 
 

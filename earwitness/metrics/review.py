@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from earwitness.errors import ProtocolError
+from earwitness.errors import ProtocolError, SettingsError
 
 __all__ = ["Review", "review", "review_band"]
 
@@ -35,20 +35,28 @@ class Review(NamedTuple):
     def recall_at(self, budget: float) -> float:
         """The share of the spoofs found for a budget.
 
-        Inside a block of equal scores it rises evenly: the mean over random orders.
+        Inside a block of equal scores it rises evenly, the mean over random orders; so it does
+        while one recording is heard.
         """
         return float(np.interp(budget, self.cost, self.recall))
 
     def oracle_at(self, budget: float) -> float:
-        """What nobody can beat: only spoofs are heard, the cheapest first (whole recordings)."""
-        return float(np.searchsorted(self.oracle_cost, budget, side="right") / len(self.oracle_cost))
+        """What nobody can beat: only spoofs are heard, the cheapest first."""
+        found = np.arange(len(self.oracle_cost) + 1) / len(self.oracle_cost)
+        return float(np.interp(budget, np.append(0.0, self.oracle_cost), found))
 
     def random_at(self, budget: float) -> float:
         """What hearing in any order finds on average."""
         return min(budget / self.total, 1.0)
 
     def budget_for(self, recall: float) -> float:
-        """What finding this share of the spoofs costs; the first block that reaches it, in part."""
+        """What finding this share of the spoofs costs; the first block that reaches it, in part.
+
+        Raises:
+            SettingsError: the share is not between 0 and 1.
+        """
+        if not 0 <= recall <= 1:
+            raise SettingsError(f"recall is {recall}; expected a share between 0 and 1.")
         place = int(np.searchsorted(self.recall, recall - 1e-12))
         if place == 0:
             return 0.0
@@ -146,5 +154,7 @@ def review_band(
         if (times * fake).any():
             told = review(scores, fake, costs, times=times)
             recalls.append([told.recall_at(share * told.total) for share in np.asarray(shares)])
+    if not recalls:
+        raise ProtocolError(f"none of {draws} draws has a spoof: too few recordings or clusters.")
     low, high = np.quantile(recalls, [(1 - level) / 2, (1 + level) / 2], axis=0)
     return low, high

@@ -48,7 +48,7 @@ def min_adcf(
     >>> min_adcf(*toy), min_adcf(*toy, costs=TandemCosts(0.9, 0.05, 0.05, 1, 10, 20))
     (0.33613445378151263, 0.25)
     """
-    costs = costs.checked()
+    costs = TandemCosts(*costs).checked()
     of_misses = costs.c_miss * costs.p_target
     of_nontarget, of_spoof = costs.c_fa * costs.p_nontarget, costs.c_fa_spoof * costs.p_spoof
     norm = min(of_nontarget + of_spoof, of_misses)

@@ -33,6 +33,7 @@ def t_eer(cm: TandemScores, asv: TandemScores) -> float:
     "t-EER: parameter-free tandem evaluation of countermeasures and biometric comparators", TPAMI
     2023. Thresholds are realisable ones; without tied scores these are the points of the ASVspoof 5
     package, whose exact routine compares all pairs (this one bisects for all thresholds at once).
+    With a dozen trials several points may be equally near; which one is taken is up to rounding.
 
     Args:
         cm: scores of the countermeasure, higher = bonafide.

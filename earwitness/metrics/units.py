@@ -74,6 +74,8 @@ def _speakers_are_known(protocol: Protocol, doubts: list[str]) -> bool:
             "the intervals take trials as independent."
         )
     several = all(speakers.filter(protocol.codes == label).n_unique() > 1 for label in (0, 1))
+    if known == len(protocol) and not several:
+        doubts.append("a class has a single speaker: the intervals take trials as independent.")
     return known == len(protocol) and several
 
 
