@@ -450,10 +450,6 @@ def test_threshold_in_three_ways(files) -> None:
 WRONG_DECISIONS = {
     ("calibrate", "s.txt", "-p", "key.csv"): (2, "say where the calibration goes"),
     ("calibrate", "s.txt", "-o", "c.json"): (1, "600 of 600 trial(s) are neither"),
-    ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--by", "duration"): (
-        1,
-        "no value of duration",
-    ),
     ("evaluate", "s.txt", "-p", "key.csv", "--where", "attack=A1"): (1, "see --by attack"),
     ("calibrate", "s.txt", "-o", "c.json", "--by", "codec"): (2, "there is none"),
     ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--kind", "x"): (2, "affine or isotonic"),
