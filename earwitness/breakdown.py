@@ -26,6 +26,7 @@ __all__ = ["POOLED", "Breakdown", "Part", "binned", "break_down"]
 
 POOLED = "(all)"
 _NO_VALUE = ("-", "", "bonafide")
+_MOST_PARTS = 2000
 _MOST_VALUES = 12  # of a column of numbers, before they are put into four bins
 
 
@@ -105,6 +106,11 @@ def break_down(scores: Scores, protocol: Protocol, by: str, **settings: Any) -> 
     settings = {"intervals": False, **settings}
     joined = scores.join(protocol)
     columns = [binned(protocol.column(name)) for name in names]
+    for name, column in zip(names, columns, strict=True):
+        if column.n_unique() > _MOST_PARTS:
+            raise SettingsError(
+                f"{name} has {column.n_unique():,} values; a breakdown has at most {_MOST_PARTS:,}."
+            )
     of_spoofs = tuple(
         name
         for name, column in zip(names, columns, strict=True)

@@ -32,7 +32,8 @@ class Calibration:
 
     An affine one has ``weights``, one a system, and ``offset``; an isotonic one has ``knots``, rising
     scores, and the ``ratios`` from each on. ``fitted_on`` says on what, for a reader; ``reading`` how
-    the score files were read (`Scores.read`), so that others are read alike.
+    the score files were read (`Scores.read`), so that others are read alike; ``scales`` what each of
+    them said of its scale ("" = raw).
 
     >>> Calibration("affine", weights=(2.0,), offset=-1.0).apply([0.5, 1.0])
     array([0., 1.])
@@ -46,6 +47,7 @@ class Calibration:
     prior: float = 0.5
     fitted_on: str = ""
     reading: Mapping[str, Any] = field(default_factory=dict)
+    scales: tuple[str, ...] = ()
 
     def apply(self, *scores: ArrayLike) -> _Floats:
         """Log-likelihood ratios of trials, from the scores of each system in order.
@@ -71,7 +73,8 @@ class Calibration:
             own |= {"weights": list(self.weights), "offset": self.offset}
         else:
             own |= {"knots": list(self.knots), "ratios": list(self.ratios)}
-        return {**own, "fitted_on": self.fitted_on, "reading": dict(self.reading)}
+        said = {"reading": dict(self.reading), "scales": list(self.scales)}
+        return {**own, "fitted_on": self.fitted_on, **said}
 
     @classmethod
     def from_dict(cls, told: dict[str, Any], where: str = "calibration") -> "Calibration":
@@ -102,6 +105,7 @@ class Calibration:
             prior=numbers[1],
             fitted_on=str(told.get("fitted_on", "")),
             reading=told["reading"] if isinstance(told.get("reading"), dict) else {},
+            scales=tuple(map(str, told.get("scales", ()))),
         )
 
     def write(self, path: str | Path) -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from earwitness.errors import ProtocolError, SettingsError
+from earwitness.files import require_new_outputs
 from earwitness.score_verbs import (
     Column,
     HigherIs,
@@ -69,8 +70,9 @@ def calibrate(
     }  # fmt: skip
     if out is None and detector is None:
         raise SettingsError("say where the calibration goes: --out FILE, --detector FOLDER, or both.")
+    require_new_outputs([out], [dev, protocol])
     systems, key = _read([dev], protocol, layout, where, reading, [by, leave_out])
-    fitted = _remembering(_fit(systems, kind, prior, f"{dev}"), reading)
+    fitted = _remembering(_fit(systems, kind, prior, f"{dev}"), reading, [dev])
     if out is not None:
         fitted.write(out)
     if detector is not None:
@@ -104,8 +106,9 @@ def fuse(
             "fusion joins two systems or more; for one there is `earwitness calibrate`."
         )
     reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
+    require_new_outputs([out], [*dev, protocol])
     systems, key = _read(dev, protocol, layout, where, reading, [by, leave_out])
-    fitted = _remembering(_fit(systems, "affine", prior, ", ".join(map(str, dev))), reading)
+    fitted = _remembering(_fit(systems, "affine", prior, ", ".join(map(str, dev))), reading, dev)
     told = zip(dev, fitted.weights, systems, strict=True)
     rows = [[str(path), f"{weight:.4g}", *_numbers(one.values, one)] for path, weight, one in told]
     fused = fitted.apply(*(one.values for one in systems))
@@ -140,7 +143,9 @@ def apply(
     reading = {
         "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
     }  # fmt: skip
+    require_new_outputs([out], [calibration, *scores])
     fitted = Calibration.read(calibration)
+    _require_one_scale(fitted, scores)
     reading = _as_fitted(fitted, reading)
     first, *others = [read_scores(path, reading) for path in scores]
     alike = Protocol(first.source, first.id_column, first.codes)
@@ -179,19 +184,26 @@ def threshold(
     probabilities: Probabilities = False,
 ) -> None:
     """A threshold from costs, from a wanted false-alarm rate, or two with an inconclusive band."""
+    from earwitness.evaluation import doubts_of_scale
     from earwitness.metrics.decisions import bayes_threshold
     from earwitness.metrics.units import sampling
     from earwitness.thresholds import at_false_alarm, operating, three_way
 
-    if (p_spoof is None) == (false_alarm is None):
-        raise SettingsError("say what the threshold is for: --false-alarm RATE, or --p-spoof PRIOR.")
-    if miss is not None and false_alarm is None:
-        raise SettingsError("--miss makes a band together with --false-alarm.")
+    if p_spoof is not None and (false_alarm is not None or miss is not None):
+        raise SettingsError("--p-spoof goes without --false-alarm and --miss: costs decide, or rates.")
+    if false_alarm is None and p_spoof is None:
+        raise SettingsError(
+            "say what the threshold is for: --false-alarm RATE (with --miss RATE a band), or --p-spoof "
+            "PRIOR with costs."
+        )
     reading = {
         "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
     }  # fmt: skip
     [scores], key = _read([dev], protocol, layout, where, reading, [], unit)
     both = scores.bonafide, scores.spoof
+    for doubt in doubts_of_scale(scores):
+        if p_spoof is not None or "inverted" in doubt:
+            typer.echo(f"warning: {doubt}", err=True)
     if false_alarm is not None and miss is not None:
         band = three_way(*both, false_alarm=false_alarm, miss=miss)
         typer.echo(dumps(band._asdict(), indent=2) if json else _band_in_words(band))
@@ -264,16 +276,42 @@ def _fit(systems: "Sequence[Scores]", kind: str, prior: float, fitted_on: str) -
     return fit_affine(bonafide, spoof, prior=prior, fitted_on=fitted_on)
 
 
-def _remembering(fitted: "Calibration", reading: dict[str, Any]) -> "Calibration":
+def _remembering(
+    fitted: "Calibration", reading: dict[str, Any], paths: Sequence[Path]
+) -> "Calibration":
     """With how the scores were read; a single weight below 0 is told."""
-    if len(fitted.weights) == 1 and fitted.weights[0] < 0:
+    if any(weight < 0 for weight in fitted.weights):
         typer.echo(
-            "warning: the scores are higher for spoofs, so the calibration turns them round; if that "
-            "is not meant, look at --higher-is.",
+            "warning: scores that are higher for spoofs are turned round (a weight is below 0); if "
+            "that is not meant, look at --higher-is.",
             err=True,
         )
     kept = {name: value for name, value in reading.items() if value not in (None, False)}
-    return replace(fitted, reading=kept)
+    return replace(fitted, reading=kept, scales=tuple(map(_scale_of, paths)))
+
+
+def _scale_of(path: Path) -> str:
+    """What a score file says of its scale in the file beside it; raw scores say nothing."""
+    side = path.with_name(path.name + ".json")
+    try:
+        told = loads(side.read_text(encoding="utf-8")) if side.is_file() else {}
+    except ValueError:
+        told = {}
+    return str(told.get("scale", "")) if isinstance(told, dict) else ""
+
+
+def _require_one_scale(fitted: "Calibration", scores: Sequence[Path]) -> None:
+    """A calibration of raw scores is not applied to ratios, nor one of ratios to raw scores."""
+    names = fitted.fitted_on.split(", ")
+    for number, path in enumerate(scores[: len(fitted.scales)]):
+        name = names[number] if number < len(names) else "?"
+        typer.echo(f"{number + 1}: {path}, by what was fitted on {name}")
+        found, expected = _scale_of(path), fitted.scales[number]
+        if found != expected:
+            raise SettingsError(
+                f"{path} has {found or 'raw scores'}, and the calibration was fitted on "
+                f"{expected or 'raw scores'} ({name}); was it calibrated already, or not yet?"
+            )
 
 
 def _as_fitted(fitted: "Calibration", reading: dict[str, Any]) -> dict[str, Any]:
@@ -325,6 +363,7 @@ def _tell(
         rows.append([value, "before", *_numbers(taken.values, taken)])
         rows.append([value, "after", *_numbers(after[part], taken)])
     print_table((by or "trials", "", *_SHOWN, "EER, %"), rows)
+    typer.echo("(judged on the trials it was fitted on: the best it can look)")
 
 
 def _check(
@@ -345,4 +384,6 @@ def _check(
         fitted = _fit(rest, kind, prior, f"all but {value}")
         judged = fitted.apply(*(one.values[part] for one in systems))
         rows.append([value, *_numbers(judged, systems[0].take(part))])
+    if not rows:
+        raise ProtocolError(f"{key.name}: {name} has one value; without it nothing is left to fit on.")
     print_table((name, *_SHOWN, "EER, %"), rows, title=f"fitted without the {name}, judged on it:")

@@ -14,7 +14,7 @@ import typer
 
 from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
 from earwitness.corpus_verbs import corpus, manifest
-from earwitness.errors import EarwitnessError, SettingsError
+from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.legacy import legacy
 from earwitness.score_verbs import (
     Draws,
@@ -32,6 +32,7 @@ from earwitness.terminal import print_table
 
 __all__ = ["app", "main"]
 
+_RESUMED = ("run", "tune", "demo", "legacy", "corpus")
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
@@ -50,6 +51,12 @@ def main() -> None:
     except EarwitnessError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        told = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+        typer.echo(f"error: {told}; nothing else was written.", err=True)
+        sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
             raise
@@ -61,7 +68,9 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code != _INTERRUPTED:
             raise
-        typer.echo("interrupted; the same command goes on from here.", err=True)
+        goes_on = sys.argv[1:2] and sys.argv[1] in _RESUMED
+        more = "; the same command goes on from here" if goes_on else ""
+        typer.echo(f"interrupted{more}.", err=True)
         sys.exit(1)
 
 
@@ -124,14 +133,19 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(help="run folder(s) with the same tasks, or score files")
     ],
-    out: Annotated[Path | None, typer.Option(help="where to write [default: the first run]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="of runs: where to write [default: the first run]")
+    ] = None,
     reference: Annotated[
-        str | None, typer.Option(help="compare with this one [default: naive]")
+        str | None, typer.Option(help="of runs: compare with this one [default: naive]")
     ] = None,
     metric: Annotated[
-        str | None, typer.Option(help="eer, accuracy or auc [default: the runs' own]")
+        str | None, typer.Option(help="of runs: eer, accuracy or auc [default: the runs' own]")
     ] = None,
-    units: Annotated[str, typer.Option(help="one observation: runs, seeds or orders")] = "runs",
+    units: Annotated[
+        str | None,
+        typer.Option(help="of runs: one observation is runs, seeds or orders [default: runs]"),
+    ] = None,
     protocol: ProtocolFile = None,
     layout: Layout = None,
     where: Where = None,
@@ -144,11 +158,20 @@ def compare(
     higher_is: HigherIs = None,
     one_is: OneIs = None,
 ) -> None:
-    """Compare strategies of run folders, or systems by their score files: which differences hold."""
+    """Which differences hold: of strategies in run folders, or of systems by score files."""
+    for path in runs:
+        if not path.exists():
+            raise ProtocolError(f"{path}: no such run folder or score file.")
+    of_runs = {"--out": out, "--reference": reference, "--metric": metric, "--units": units}
     if any(path.is_file() for path in runs):
         folders = [str(path) for path in runs if not path.is_file()]
         if folders:
             raise SettingsError(f"score files are compared with score files; {folders[0]} is none.")
+        given = [name for name, value in of_runs.items() if value is not None]
+        if given:
+            raise SettingsError(
+                f"{given[0]} is for run folders; of score files, the first is compared with the rest."
+            )
         reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
         compare_score_files(
             runs,
@@ -167,7 +190,10 @@ def compare(
     from earwitness.runs import RunFolder
 
     found = compare_runs(
-        [RunFolder(folder) for folder in runs], reference=reference, metric=metric, units=units
+        [RunFolder(folder) for folder in runs],
+        reference=reference,
+        metric=metric,
+        units=units or "runs",
     )
     print_table(*overview(found))
     for line in (*found.headline, *found.notes):

@@ -73,10 +73,10 @@ class MissingExtra(EarwitnessError):
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the closest known name, or an empty string.
+    """Return "; did you mean 'x'?" for the closest known name, or "." where none is close.
 
     >>> nearest("ewcc", ["ewc", "rwm"])
     "; did you mean 'ewc'?"
     """
     match = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {match[0]!r}?" if match else ""
+    return f"; did you mean {match[0]!r}?" if match else "."

@@ -45,6 +45,7 @@ __all__ = [
     "Evaluation",
     "accuracy_matrix",
     "dev_threshold",
+    "doubts_of_scale",
     "evaluate",
     "matrix",
     "mean_interval",
@@ -360,12 +361,24 @@ def _count_tied(values: NDArray[np.float64]) -> int:
     return int(counts[counts > 1].sum())
 
 
+def doubts_of_scale(scores: Scores) -> list[str]:
+    """Sentences on scores that can't be meant as log-likelihood ratios, or as higher for bonafide."""
+    both = _both(scores)
+    values = {name: METRICS.get(name)(*both) for name in ("auc", "cllr")}
+    return [one for one in _warnings(values, both) if "trial(s)" not in one]
+
+
 def _warnings(values: Mapping[str, float], both: Arrays) -> list[str]:
     found = []
     if values["auc"] < 0.5:
         found.append(
             f"AUC is {values['auc']:.3f}, below chance: the scores are probably inverted (higher must "
             "mean more bonafide). They are judged as they are."
+        )
+    elif min(map(np.min, both)) >= 0 and max(map(np.max, both)) <= 1:
+        found.append(
+            "all scores lie between 0 and 1. If they are probabilities, say so (--probabilities): Cllr "
+            "and actDCF read scores as log-likelihood ratios."
         )
     elif values["cllr"] > 1:
         found.append(

@@ -4,16 +4,17 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from earwitness.errors import ProtocolError
+from earwitness.errors import ProtocolError, RunError, SettingsError
 
 __all__ = [
     "append_line",
     "digest",
     "read_text",
     "remove_leftovers",
+    "require_new_outputs",
     "write_atomically",
     "write_json",
     "write_text",
@@ -24,9 +25,20 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     """Call ``write`` on a temporary file beside ``path``, then rename it into place.
 
     The rename is atomic and the bytes are flushed to disk first, so a killed process leaves
-    either the whole old file or the whole new one.
+    either the whole old file or the whole new one. A link stays a link; what is no file (a device, a
+    pipe) is written into, as nothing can take its place.
+
+    Raises:
+        RunError: a folder is there.
     """
     path = Path(path)
+    if path.is_dir():
+        raise RunError(f"{path}: a folder is there; expected the name of a file to write.")
+    if path.is_symlink():
+        path = path.resolve()
+    if path.exists() and not path.is_file():
+        _write_into(path, write)
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
@@ -39,6 +51,33 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
     finally:
         if os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def _write_into(path: Path, write: Callable[[Path], object]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        whole = Path(folder) / "whole"
+        write(whole)
+        path.write_bytes(whole.read_bytes())
+
+
+def require_new_outputs(outputs: Iterable[Path | None], inputs: Iterable[Path | None]) -> None:
+    """Refuse an output that is also an input, or another output: it would be lost.
+
+    Raises:
+        SettingsError: two of them are one file.
+    """
+    read = {path.resolve(): path for path in inputs if path is not None}
+    written: set[Path] = set()
+    for path in outputs:
+        if path is None:
+            continue
+        if path.resolve() in read:
+            raise SettingsError(
+                f"{path} is an input; writing there would destroy it. Name another file."
+            )
+        if path.resolve() in written:
+            raise SettingsError(f"{path} is to be written twice; name two files.")
+        written.add(path.resolve())
 
 
 def read_text(path: str | Path) -> str:

@@ -7,7 +7,7 @@ read from a manifest file, or from the key files of the challenges as they are p
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,6 +200,7 @@ class Protocol:
         *,
         columns: Iterable[str] | None = None,
         if_there: Iterable[str] = (),
+        one_is: Literal["bonafide", "spoof"] | None = None,
     ) -> "Protocol":
         """Read a manifest file, a key file with a header, or one in a layout of `LAYOUTS`.
 
@@ -209,6 +210,7 @@ class Protocol:
                 given.
             columns: besides ids and labels, read only these; all unless given.
             if_there: read these too, where the file has them.
+            one_is: which class the label 1 is; integers are not labels without this.
 
         Raises:
             ProtocolError: no layout fits, a label is not known or an id stands there twice; with the
@@ -222,12 +224,14 @@ class Protocol:
             )
         wanted = None if columns is None else (tuple(columns), tuple(if_there))
         if dialect.header is not None and layout is None:
-            return _with_header(dialect, wanted)
+            return _with_header(dialect, wanted, one_is)
         return _with_layout(dialect, layout or _find_layout(dialect), wanted)
 
 
-def encode_labels(labels: "Iterable[str] | pl.Series", where: str) -> NDArray[np.int8]:
-    """Labels in any spelling as places in `LABELS`.
+def encode_labels(
+    labels: "Iterable[str] | pl.Series", where: str, one_is: str | None = None
+) -> NDArray[np.int8]:
+    """Labels in any spelling as places in `LABELS`; 1 and 0 where it is said what 1 is.
 
     Raises:
         ProtocolError: one is not known; counts them.
@@ -236,14 +240,17 @@ def encode_labels(labels: "Iterable[str] | pl.Series", where: str) -> NDArray[np
 
     column = labels if isinstance(labels, pl.Series) else pl.Series(list(labels), dtype=pl.String)
     column = column.fill_null("unknown")
-    spelled = {}
-    for text in column.unique().to_list():
+    spelled = {"1": CLASSES.index(one_is), "0": 1 - CLASSES.index(one_is)} if one_is else {}
+    for text in column.unique(maintain_order=True).to_list():
+        if text in spelled:
+            continue
         try:
             spelled[text] = LABELS.index(read_label(text))
         except ValueError as error:
             number = int((column == text).sum())
             first = int((column == text).arg_max() or 0)
-            raise ProtocolError(f"{where}, trial {first + 1} ({number} such): {error}") from None
+            hint = " Say what 1 is with --one-is." if text in ("0", "1") else ""
+            raise ProtocolError(f"{where}, trial {first + 1} ({number} such): {error}{hint}") from None
     codes = column.replace_strict(spelled, return_dtype=pl.Int8) if spelled else column
     return codes.to_numpy().astype(np.int8)
 
@@ -253,7 +260,7 @@ def _is_header(cells: list[str]) -> bool:
     return any(cell in LABEL_NAMES or cell in ID_NAMES for cell in lowered)
 
 
-def _with_header(dialect: Dialect, wanted: _Wanted) -> Protocol:
+def _with_header(dialect: Dialect, wanted: _Wanted, one_is: str | None) -> Protocol:
     names = [cell.lower() for cell in dialect.header or []]
     id_names = [name for name in ID_NAMES if name in names]
     label_names = [name for name in LABEL_NAMES if name in names]
@@ -271,7 +278,8 @@ def _with_header(dialect: Dialect, wanted: _Wanted) -> Protocol:
         ids = ids.str.extract(r"([^/\\]+?)(?:\.[A-Za-z0-9]+)?$", 1)
     if pairs:
         ids = table.column(names.index("spk")) + " " + ids
-    codes = encode_labels(table.column(names.index(label_names[0])), str(dialect.path))
+    cells = table.column(names.index(label_names[0]))
+    codes = encode_labels(cells, str(dialect.path), one_is)
     kept = {name: table.column(names.index(name), default="-") for name in chosen}
     return _unique(Protocol(str(dialect.path), ids, codes, kept), table)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earwitness.errors import ProtocolError, SettingsError, nearest
-from earwitness.files import write_text
+from earwitness.files import require_new_outputs, write_text
 from earwitness.terminal import print_table
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def metrics(
     """EER, minDCF, Cllr, AUC and more of a score file; needs no torch."""
     from earwitness.evaluation import evaluate as judge
 
-    key = _protocol(protocol or manifest, layout, where, unit=unit)
+    key = _protocol(protocol or manifest, layout, where, unit=unit, one_is=one_is)
     reading = {
         "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
     }  # fmt: skip
@@ -157,7 +157,8 @@ def evaluate(
     from earwitness.evaluation import evaluate as judge
 
     costs = [review] if review not in (None, "each") else []
-    key = _protocol(protocol, layout, where, [*(by or []), *costs], unit)
+    key = _protocol(protocol, layout, where, [*(by or []), *costs], unit, one_is)
+    require_new_outputs([csv, html], [scores, protocol, dev, asv_scores])
     reading = {
         "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
     }  # fmt: skip
@@ -173,9 +174,15 @@ def evaluate(
     }
     judged = judge(joined, key and key[0], **settings)
     parts = [break_down(joined, key[0], one, **settings) for one in by or []] if key else []
+    if metric not in judged.values:
+        raise SettingsError(
+            f"no metric {metric!r} here{nearest(metric, judged.values)} "
+            f"There are: {', '.join(judged.values)}."
+        )
     heard = _reviewed(joined, key[0] if key else None, review) if review else None
     if csv is not None:
         write_text(csv, _as_csv(judged, parts))
+        typer.echo(f"wrote {csv}", err=True)
     if html is not None:
         from earwitness.scorecard import Scorecard, render
 
@@ -183,7 +190,7 @@ def evaluate(
         band = (
             _band(joined, key[0] if key and not by_trial else None, review) if review and ci else None
         )
-        facts = _facts(scores, protocol, where, settings)
+        facts = _facts(scores, protocol, where, settings, {**reading, "asv": asv_scores or preset})
         hours = "hours" if costs else "trials"
         card = Scorecard(scores.name, joined, judged, parts, heard, hours, band, facts)
         write_text(html, render(card))
@@ -232,7 +239,7 @@ def compare_score_files(
         }
         typer.echo(dumps(told, indent=2))
         return
-    rows = [_pair_row(pair, name) for pair in pairs for name in pair.difference]
+    rows = [_pair_row(pair, name, paths) for pair in pairs for name in pair.difference]
     print_table(("", "metric", "first", "this", "difference", "p", "this one is"), rows)
     typer.echo(f"first: {systems[0].source}; 95 % intervals and p by {pairs[0].unit}, p after Holm")
     _warn(pairs[0].doubts)
@@ -241,11 +248,17 @@ def compare_score_files(
             [value, *(f"{100 * rate:.2f}" for rate in rates), f"{100 * (rates[-1] - rates[0]):+.2f}"]
             for value, rates in lines
         ]
-        names = [path.name for path in paths]
+        names = [_short(str(path), paths) for path in paths]
         print_table((one, *names, "last - first"), shown, title="EER, %, without a test")
 
 
-def _pair_row(pair: "Pair", name: str) -> list[str]:
+def _short(path: str, among: Sequence[Path]) -> str:
+    """The file's name, with its folder where another has the same."""
+    names = [one.name for one in among]
+    return path if names.count(Path(path).name) > 1 else Path(path).name
+
+
+def _pair_row(pair: "Pair", name: str, paths: Sequence[Path]) -> list[str]:
     scale, digits = (100, 2) if name == "eer" else (1, 4)
     first, other = (f"{scale * value:.{digits}f}" for value in pair.values[name])
     one = pair.difference[name]
@@ -253,7 +266,7 @@ def _pair_row(pair: "Pair", name: str) -> list[str]:
     reach = f" ({scale * one.low:+.{digits}f} to {scale * one.high:+.{digits}f})"
     label = "EER, %" if name == "eer" else name
     p = f"{pair.corrected_p[name]:.3f}"
-    return [Path(pair.other).name, label, first, other, told + reach, p, pair.verdict(name)]
+    return [_short(pair.other, paths), label, first, other, told + reach, p, pair.verdict(name)]
 
 
 def _protocol(
@@ -262,20 +275,27 @@ def _protocol(
     where: Sequence[str] | None,
     by: Sequence[str] | None = None,
     unit: str = "auto",
+    one_is: str | None = None,
 ) -> "tuple[Protocol, Protocol] | None":
     """The chosen trials, and all; with the columns that are needed."""
     from earwitness.protocols import Protocol
 
     if path is None:
-        if where or layout:
-            raise SettingsError("--where and --layout are about a --protocol; there is none.")
+        if where or layout or unit not in ("auto", "trial"):
+            raise SettingsError("--where, --layout and --unit are about a --protocol; there is none.")
         return None
     conditions = dict(_condition(text) for text in where or [])
     asked = [name.strip() for one in by or [] for name in one.split(",")]
     drawn = [] if unit in ("auto", "trial") else [name.strip() for name in unit.split(",")]
     needed = [name for name in (*conditions, *asked, *drawn) if name != "label"]
+    if one_is not in (None, "bonafide", "spoof"):
+        raise SettingsError(f"--one-is is {one_is!r}; expected bonafide or spoof.")
     whole = Protocol.read(
-        path, layout, columns=needed, if_there=("speaker", "attack", "kind", "subset")
+        path,
+        layout,
+        columns=needed,
+        if_there=("speaker", "attack", "kind", "subset"),
+        one_is=one_is,  # type: ignore[arg-type]
     )
     chosen = whole.where(conditions) if conditions else whole
     counts = chosen.counts()
@@ -317,7 +337,7 @@ def read_judged(
     from earwitness.evaluation import require_labels
     from earwitness.protocols import Protocol
 
-    key = _protocol(protocol, layout, where, columns, unit)
+    key = _protocol(protocol, layout, where, columns, unit, reading.get("one_is"))
     systems = [_joined(path, key, reading) for path in paths]
     if key is None:
         first = systems[0]
@@ -483,7 +503,11 @@ def _print_review(heard: "Review", unit: str) -> None:
 
 
 def _facts(
-    scores: Path, protocol: Path | None, where: Sequence[str] | None, settings: dict[str, Any]
+    scores: Path,
+    protocol: Path | None,
+    where: Sequence[str] | None,
+    settings: dict[str, Any],
+    options: dict[str, Any],
 ) -> dict[str, str]:
     """What was judged, with digests, for the end of a page."""
     import earwitness
@@ -494,6 +518,9 @@ def _facts(
         facts["protocol"] = f"{protocol} (SHA-256 {digest(protocol)})"
     if where:
         facts["only trials with"] = ", ".join(where)
+    given = {**options, "threshold": settings["threshold"], "unit": settings["unit"]}
+    told = {name: value for name, value in given.items() if value not in (None, False)}
+    facts["options"] = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in told.items())
     drawn = f"{settings['draws']} draws, seed 0" if settings["intervals"] else "none"
     return {**facts, "bootstrap": drawn, "earwitness": earwitness.__version__}
 

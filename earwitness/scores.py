@@ -192,6 +192,7 @@ class Scores:
             f"{self.source} and {trials.name} do not hold the same trials: "
             f"{len(missing):,} without a score{_first(missing)}, "
             f"{len(extra):,} scored but not in the protocol{_first(extra)}."
+            + (" Ids differ by folder or extension alone." if _are_names(missing, extra) else "")
         )
 
     def write(self, path: str | Path) -> None:
@@ -362,6 +363,12 @@ def _numbers(row: list[str], header: list[str], where: str) -> list[float]:
         return [float(cell) for cell in row[2:]]
     except ValueError as error:
         raise ProtocolError(f"{where}: expected a number a class, found {row[2:]} ({error}).") from None
+
+
+def _are_names(missing: "pl.Series", extra: "pl.Series") -> bool:
+    """Whether ids are the same without folders and extensions."""
+    both = (set(one.str.extract(r"([^/\\]+?)(?:\.[A-Za-z0-9]+)?$", 1)) for one in (missing, extra))
+    return bool(len(missing)) and len(missing) == len(extra) and len(set(map(frozenset, both))) == 1
 
 
 def _first(ids: "pl.Series") -> str:

@@ -115,6 +115,15 @@ def compare_systems(
         found.append((one.source, values, told))
     corrected = {name: _holm([told[name].p for _, _, told in found]) for name in metrics}
     classes = own if chosen[0] is None else chosen[0]
+    doubts = list(drawn.doubts) if drawn else []
+    if 2 / (draws + 1) * len(others) >= _LEVEL:
+        doubts.append(
+            f"with {draws} draws no p is below {2 / (draws + 1):.2g}, and that for {len(others)} "
+            "comparison(s): too few to call anything different. Take more draws."
+        )
+    for one in systems:
+        if METRICS.get("auc")(one.bonafide, one.spoof) < 0.5:
+            doubts.append(f"the AUC of {one.source} is below one half: are its scores inverted?")
     units = min(len(set(one)) if chosen[0] else len(one) for one in classes)
     return [
         Pair(
@@ -124,7 +133,7 @@ def compare_systems(
             {name: corrected[name][n] for name in metrics},
             drawn.unit if drawn else "trial",
             units,
-            drawn.doubts if drawn else (),
+            tuple(doubts),
         )
         for n, (source, values, told) in enumerate(found)
     ]

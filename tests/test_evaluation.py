@@ -362,5 +362,5 @@ def test_needs_neither_torch_nor_scipy_at_start() -> None:
 
 
 def test_public_names_exist() -> None:
-    assert len(evaluation.__all__) == 12
+    assert len(evaluation.__all__) == 13
     assert all(hasattr(evaluation, name) for name in evaluation.__all__)

@@ -2,7 +2,9 @@
 
 import csv
 import json
+import os
 import re
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from earwitness.metrics.eer import eer
 from earwitness.metrics.min_tdcf import min_tdcf
 from earwitness.metrics.sasv import min_adcf, sasv_eer
 from earwitness.metrics.t_eer import TandemScores, t_eer
+from earwitness.metrics.units import sampling
 from earwitness.protocols import Protocol
 from earwitness.scores import Scores
 from earwitness.system_comparison import compare_systems
@@ -195,7 +198,7 @@ def told(*arguments: str, code: int = 0) -> str:
         assert result.exception.exit_code == code, result.exception
         return str(result.exception)
     assert result.exit_code == code, result.output
-    return result.output
+    return result.stdout if code == 0 else result.output
 
 
 def test_evaluate_prints_parts_and_grids(files) -> None:
@@ -456,8 +459,11 @@ WRONG_DECISIONS = {
     ("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json", "--prior", "2"): (2, "prior is 2"),
     ("calibrate", "s.txt", "-p", "key.csv", "-d", "nowhere"): (1, "no card.json"),
     ("threshold", "s.txt", "-p", "key.csv"): (2, "say what the threshold is for"),
-    ("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "1", "--p-spoof", "0.1"): (2, "say what"),
-    ("threshold", "s.txt", "-p", "key.csv", "--p-spoof", "0.1", "--miss", "0.1"): (2, "together with"),
+    ("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "1", "--p-spoof", "0.1"): (
+        2,
+        "goes without",
+    ),
+    ("threshold", "s.txt", "-p", "key.csv", "--p-spoof", "0.1", "--miss", "0.1"): (2, "goes without"),
     ("threshold", "s.txt", "-p", "key.csv", "--false-alarm", "5"): (2, "rate is 5"),
     ("apply", "key.csv", "s.txt", "-o", "x.csv"): (1, "not JSON"),
 }
@@ -586,7 +592,7 @@ def test_inverted_scores_are_not_calibrated_in_silence(files) -> None:
     lines = (f"{i} {-v!r}\n" for i, v in zip(scores.ids, scores.values.tolist(), strict=True))
     Path("i.txt").write_text("".join(lines))
     result = CliRunner().invoke(app, ["calibrate", "i.txt", "-p", "key.csv", "-o", "c.json"])
-    assert "turns them round" in result.stderr
+    assert "turned round" in result.stderr
 
 
 def test_calibration_by_attack_takes_all_bonafide_trials(files) -> None:
@@ -616,3 +622,117 @@ def test_a_verifier_with_a_header_and_a_choice_of_pairs(files, tmp_path) -> None
     )
     assert whole == json.loads(told("metrics", "t.tsv", "--sasv", "--json"))
     assert half != whole
+
+
+# What a new user found.
+
+
+def test_an_output_never_replaces_an_input_or_a_folder(files, tmp_path) -> None:
+    before = Path("key.csv").read_text()
+    for arguments in (
+        ("evaluate", "s.txt", "-p", "key.csv", "--csv", "s.txt"),
+        ("evaluate", "s.txt", "-p", "key.csv", "--html", "key.csv"),
+        ("evaluate", "s.txt", "-p", "key.csv", "--html", "x", "--csv", "x"),
+        ("calibrate", "s.txt", "-p", "key.csv", "-o", "key.csv"),
+    ):
+        assert re.search("would destroy it|written twice", told(*arguments, code=2))
+    told("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json")
+    assert "would destroy it" in told("apply", "c.json", "s.txt", "-o", "c.json", code=2)
+    assert "a folder is there" in told("evaluate", "s.txt", "-p", "key.csv", "--csv", ".", code=1)
+    assert Path("key.csv").read_text() == before
+
+
+def test_links_and_devices_are_written_into(files) -> None:
+    Path("real.csv").write_text("old")
+    Path("link.csv").symlink_to("real.csv")
+    told("evaluate", "s.txt", "-p", "key.csv", "--csv", "link.csv")
+    assert Path("link.csv").is_symlink()
+    assert Path("real.csv").read_text().startswith("by,value")
+    os.mkfifo("pipe")
+    heard = []
+    reader = threading.Thread(target=lambda: heard.append(Path("pipe").read_bytes()))
+    reader.start()
+    told("evaluate", "s.txt", "-p", "key.csv", "--csv", "pipe")
+    reader.join(timeout=10)
+    assert heard[0].startswith(b"by,value")
+    assert Path("pipe").is_fifo()
+
+
+def test_options_that_do_nothing_are_refused(files) -> None:
+    for option in (("--reference", "x"), ("--metric", "auc"), ("--units", "seeds"), ("--out", "o")):
+        said = told("compare", "s.txt", "s.txt", "-p", "key.csv", *option, code=2)
+        assert f"{option[0]} is for run folders" in said
+    assert "no such run folder or score file" in told("compare", "s.txt", "none.csv", code=1)
+    assert "there is none" in told("metrics", "s.txt", "--unit", "speaker", code=2)
+    assert "no metric 'foo'" in told("evaluate", "s.txt", "-p", "key.csv", "--metric", "foo", code=2)
+
+
+def test_comparisons_doubt_themselves(files) -> None:
+    scores, _ = files
+    lines = (f"{i} {-v!r}\n" for i, v in zip(scores.ids, scores.values.tolist(), strict=True))
+    Path("i.txt").write_text("".join(lines))
+    result = CliRunner().invoke(app, ["compare", "s.txt", "i.txt", "-p", "key.csv", "--draws", "20"])
+    assert "are its scores inverted?" in result.stderr
+    assert "Take more draws" in result.stderr
+
+
+def test_scores_between_0_and_1_are_asked_about(files) -> None:
+    scores, _ = files
+    shares = 1 / (1 + np.exp(-scores.values))
+    lines = (f"{i} {v!r}\n" for i, v in zip(scores.ids, shares.tolist(), strict=True))
+    Path("p.txt").write_text("".join(lines))
+    for verb in (("metrics", "--no-intervals"), ("threshold", "--p-spoof", "0.1")):
+        result = CliRunner().invoke(app, [verb[0], "p.txt", "-p", "key.csv", *verb[1:]])
+        assert "If they are probabilities, say so" in result.stderr
+
+
+def test_ratios_are_not_calibrated_again(files) -> None:
+    told("calibrate", "s.txt", "-p", "key.csv", "-o", "c.json")
+    told("apply", "c.json", "s.txt", "-o", "llr.csv")
+    said = told("apply", "c.json", "llr.csv", "-o", "x.csv", code=2)
+    assert "was it calibrated already" in said
+    told("calibrate", "llr.csv", "-p", "key.csv", "-o", "again.json")
+    assert "or not yet?" in told("apply", "again.json", "s.txt", "-o", "x.csv", code=2)
+
+
+def test_a_key_with_integers_needs_the_word_too(files) -> None:
+    text = Path("key.csv").read_text().replace(",bonafide,", ",1,").replace(",spoof,", ",0,")
+    Path("int.csv").write_text(text)
+    assert "--one-is" in told("metrics", "s.txt", "-p", "int.csv", code=1)
+    plain = told("metrics", "s.txt", "-p", "key.csv", "--no-intervals")
+    assert told("metrics", "s.txt", "-p", "int.csv", "--one-is", "bonafide", "--no-intervals") == plain
+
+
+def test_ids_that_differ_by_their_folder_are_told(files) -> None:
+    lines = (f"x/{line.replace(' ', '.flac ')}" for line in Path("s.txt").read_text().splitlines())
+    Path("f.txt").write_text("\n".join(lines) + "\n")
+    assert "differ by folder or extension alone" in told("metrics", "f.txt", "-p", "key.csv", code=1)
+
+
+def test_very_many_values_and_a_single_one_are_refused(files) -> None:
+    _, protocol = files
+    rng = np.random.default_rng(0)
+    many = Protocol(
+        "many",
+        [f"m{n}" for n in range(3000)],
+        rng.integers(0, 2, 3000).astype(np.int8),
+        {"uid": [f"u{n}" for n in range(3000)]},
+    )
+    with pytest.raises(SettingsError, match="uid has 3,000 values"):
+        break_down(Scores(many.ids, rng.normal(size=3000)), many, "uid")
+    one = {**protocol.columns, "site": ["here"] * 600}
+    with pytest.raises(ProtocolError, match="nothing to draw"):
+        sampling(Protocol("one", protocol.ids, protocol.codes, one), "site")
+
+
+def test_the_page_tells_how_scores_were_read(files) -> None:
+    scores, _ = files
+    lines = (f"{i} {-v!r}\n" for i, v in zip(scores.ids, scores.values.tolist(), strict=True))
+    Path("i.txt").write_text("".join(lines))
+    told(
+        *("evaluate", "i.txt", "-p", "key.csv", "--higher-is", "spoof", "--threshold", "0.5"),
+        *("--html", "card.html"),
+    )
+    page = Path("card.html").read_text()
+    assert "higher is spoof" in page
+    assert "threshold 0.5" in page

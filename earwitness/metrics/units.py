@@ -54,6 +54,10 @@ def sampling(protocol: Protocol, unit: str = "auto") -> Sampling:
     clusters = None
     for column in columns:
         names = _column(protocol, column, bonafide | spoof)
+        if len(set(names.tolist())) < 2:
+            raise ProtocolError(
+                f"{protocol.name}: all trials have the {column} {names[0]!r}; there is nothing to draw."
+            )
         clusters = (names[bonafide], names[spoof])
         doubts += _doubts(clusters, column)
     attacks = _column(protocol, "attack", spoof)[spoof] if "attack" in asked else None
