@@ -19,6 +19,7 @@ from earwitness.score_verbs import (
     ProtocolFile,
     Unit,
     Where,
+    as_reading,
     read_judged,
     read_scores,
 )
@@ -65,9 +66,7 @@ def calibrate(
     probabilities: Probabilities = False,
 ) -> None:
     """Make scores log-likelihood ratios: fit on development scores, tell what that gains."""
-    reading = {
-        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
-    }  # fmt: skip
+    reading = as_reading(score_column, higher_is, one_is, probabilities)
     if out is None and detector is None:
         raise SettingsError("say where the calibration goes: --out FILE, --detector FOLDER, or both.")
     require_new_outputs([out], [dev, protocol])
@@ -93,7 +92,6 @@ def fuse(
     out: Annotated[Path, typer.Option("--out", "-o", help="fusion to write (JSON)")],
     protocol: ProtocolFile = None,
     prior: Prior = 0.5,
-    by: By = None,
     leave_out: LeaveOut = None,
     layout: Layout = None,
     where: Where = None,
@@ -105,18 +103,19 @@ def fuse(
         raise SettingsError(
             "fusion joins two systems or more; for one there is `earwitness calibrate`."
         )
-    reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
+    reading = as_reading(None, higher_is, one_is)
     require_new_outputs([out], [*dev, protocol])
-    systems, key = _read(dev, protocol, layout, where, reading, [by, leave_out])
+    systems, key = _read(dev, protocol, layout, where, reading, [leave_out])
     fitted = _remembering(_fit(systems, "affine", prior, ", ".join(map(str, dev))), reading, dev)
+    fitted.write(out)
     told = zip(dev, fitted.weights, systems, strict=True)
     rows = [[str(path), f"{weight:.4g}", *_numbers(one.values, one)] for path, weight, one in told]
     fused = fitted.apply(*(one.values for one in systems))
     rows.append(["fused", "", *_numbers(fused, systems[0])])
     print_table(("system", "weight", *_SHOWN, "EER, %"), rows)
+    typer.echo("(judged on the trials it was fitted on: the best it can look)")
     if leave_out is not None:
         _check(systems, key, leave_out, "affine", prior)
-    fitted.write(out)
     tests = " ".join(f"TEST{n + 1}" for n in range(len(dev)))
     typer.echo(f"wrote {out}\nnext: earwitness apply {out} {tests} --out fused.csv")
 
@@ -140,9 +139,7 @@ def apply(
     from earwitness.protocols import Protocol
     from earwitness.scores import Scores
 
-    reading = {
-        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
-    }  # fmt: skip
+    reading = as_reading(score_column, higher_is, one_is, probabilities)
     require_new_outputs([out], [calibration, *scores])
     fitted = Calibration.read(calibration)
     _require_one_scale(fitted, scores)
@@ -196,9 +193,7 @@ def threshold(
             "say what the threshold is for: --false-alarm RATE (with --miss RATE a band), or --p-spoof "
             "PRIOR with costs."
         )
-    reading = {
-        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
-    }  # fmt: skip
+    reading = as_reading(score_column, higher_is, one_is, probabilities)
     [scores], key = _read([dev], protocol, layout, where, reading, [], unit)
     both = scores.bonafide, scores.spoof
     for doubt in doubts_of_scale(scores):

@@ -24,6 +24,7 @@ from earwitness.score_verbs import (
     ProtocolFile,
     Unit,
     Where,
+    as_reading,
     compare_score_files,
     evaluate,
     metrics,
@@ -55,7 +56,7 @@ def main() -> None:
         if error.filename is None and error.errno is None:
             raise
         told = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-        typer.echo(f"error: {told}; nothing else was written.", err=True)
+        typer.echo(f"error: {told}.", err=True)
         sys.exit(1)
     except ModuleNotFoundError as error:
         if error.name not in ("torch", "safetensors"):
@@ -172,7 +173,6 @@ def compare(
             raise SettingsError(
                 f"{given[0]} is for run folders; of score files, the first is compared with the rest."
             )
-        reading = {"column": None, "higher_is": higher_is, "one_is": one_is, "probabilities": False}
         compare_score_files(
             runs,
             protocol=protocol,
@@ -182,7 +182,7 @@ def compare(
             unit=unit,
             draws=draws,
             json=json,
-            reading=reading,
+            reading=as_reading(None, higher_is, one_is),
         )
         return
     from earwitness.comparison import compare as compare_runs

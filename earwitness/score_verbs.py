@@ -35,6 +35,7 @@ __all__ = [
     "ProtocolFile",
     "Unit",
     "Where",
+    "as_reading",
     "compare_score_files",
     "evaluate",
     "metrics",
@@ -105,9 +106,7 @@ def metrics(
     from earwitness.evaluation import evaluate as judge
 
     key = _protocol(protocol or manifest, layout, where, unit=unit, one_is=one_is)
-    reading = {
-        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
-    }  # fmt: skip
+    reading = as_reading(score_column, higher_is, one_is, probabilities)
     if sasv:
         _print_tandem(scores, key, json)
         return
@@ -159,9 +158,7 @@ def evaluate(
     costs = [review] if review not in (None, "each") else []
     key = _protocol(protocol, layout, where, [*(by or []), *costs], unit, one_is)
     require_new_outputs([csv, html], [scores, protocol, dev, asv_scores])
-    reading = {
-        "column": score_column, "higher_is": higher_is, "one_is": one_is, "probabilities": probabilities
-    }  # fmt: skip
+    reading = as_reading(score_column, higher_is, one_is, probabilities)
     if (by or costs) and key is None:
         raise SettingsError("--by and --review name columns of a --protocol; there is none.")
     joined = _joined(scores, key, reading)
@@ -344,6 +341,18 @@ def read_judged(
         alike = Protocol(first.source, first.id_column, first.codes)
         systems = [first, *(one.join(alike) for one in systems[1:])]
     return [require_labels(one) for one in systems], key[0] if key else None
+
+
+def as_reading(
+    column: str | None, higher_is: str | None, one_is: str | None, probabilities: bool = False
+) -> dict[str, Any]:
+    """How score files are read (`Scores.read`), from the options that every verb has."""
+    return {
+        "column": column,
+        "higher_is": higher_is,
+        "one_is": one_is,
+        "probabilities": probabilities,
+    }
 
 
 def read_scores(path: Path, reading: dict[str, Any]) -> "Scores":
