@@ -153,6 +153,9 @@ def apply(
         "calibration": {**fitted.to_dict(), "sha256": digest(calibration)},
         "of": [{"file": str(path), "sha256": digest(path)} for path in scores],
     }
+    scopes = {_said(path, "trial_scope") for path in scores} - {""}
+    if scopes:
+        provenance["trial_scope"] = "; ".join(sorted(scopes))
     Scores(first.id_column, fitted.apply(*columns), first.codes, provenance=provenance).write(out)
     typer.echo(f"wrote {len(first)} log-likelihood ratios to {out}")
 
@@ -286,13 +289,18 @@ def _remembering(
 
 
 def _scale_of(path: Path) -> str:
-    """What a score file says of its scale in the file beside it; raw scores say nothing."""
+    """What a score file says of its scale; raw scores say nothing."""
+    return _said(path, "scale")
+
+
+def _said(path: Path, entry: str) -> str:
+    """An entry of the file beside a score file, or ""."""
     side = path.with_name(path.name + ".json")
     try:
         told = loads(side.read_text(encoding="utf-8")) if side.is_file() else {}
     except ValueError:
         told = {}
-    return str(told.get("scale", "")) if isinstance(told, dict) else ""
+    return str(told.get(entry, "")) if isinstance(told, dict) else ""
 
 
 def _require_one_scale(fitted: "Calibration", scores: Sequence[Path]) -> None:

@@ -404,7 +404,9 @@ def test_calibrate_apply_and_evaluate(files) -> None:
     )
     assert "fitted without the codec" in text
     assert "wrote c.json" in text
+    Path("s.txt.json").write_text(json.dumps({"trial_scope": "whole recording"}))
     told("apply", "c.json", "s.txt", "-o", "llr.csv")
+    assert json.loads(Path("llr.csv.json").read_text())["trial_scope"] == "whole recording"
     scores, protocol = files
     joined = scores.join(protocol)
     fitted = Calibration.read("c.json")
