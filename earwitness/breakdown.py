@@ -22,7 +22,7 @@ from earwitness.scores import Scores
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["POOLED", "Breakdown", "Part", "binned", "break_down"]
+__all__ = ["POOLED", "Breakdown", "Part", "binned", "break_down", "shown"]
 
 POOLED = "(all)"
 _NO_VALUE = ("-", "", "bonafide")
@@ -77,6 +77,15 @@ class Breakdown:
                 place = rows.index(part.values[0]), across.index(part.values[1])
                 table[place] = part.evaluation.values[metric]
         return rows, across, table
+
+
+def shown(value: str) -> str:
+    """A value as people read it: protocols write ``-`` where there is none, such as no codec.
+
+    >>> shown("-"), shown("C01")
+    ('none', 'C01')
+    """
+    return "none" if value in ("-", "") else value
 
 
 def break_down(scores: Scores, protocol: Protocol, by: str, **settings: Any) -> Breakdown:

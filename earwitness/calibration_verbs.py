@@ -10,7 +10,7 @@ import typer
 
 from earwitness.errors import ProtocolError, SettingsError
 from earwitness.files import require_new_outputs
-from earwitness.score_verbs import (
+from earwitness.score_inputs import (
     Column,
     HigherIs,
     Layout,
@@ -95,15 +95,17 @@ def fuse(
     leave_out: LeaveOut = None,
     layout: Layout = None,
     where: Where = None,
+    score_column: Column = None,
     higher_is: HigherIs = None,
     one_is: OneIs = None,
+    probabilities: Probabilities = False,
 ) -> None:
     """Join several systems into one log-likelihood ratio by linear logistic regression."""
     if len(dev) < 2:
         raise SettingsError(
             "fusion joins two systems or more; for one there is `earwitness calibrate`."
         )
-    reading = as_reading(None, higher_is, one_is)
+    reading = as_reading(score_column, higher_is, one_is, probabilities)
     require_new_outputs([out], [*dev, protocol])
     systems, key = _read(dev, protocol, layout, where, reading, [leave_out])
     fitted = _remembering(_fit(systems, "affine", prior, ", ".join(map(str, dev))), reading, dev)

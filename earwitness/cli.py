@@ -16,19 +16,19 @@ from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
 from earwitness.corpus_verbs import corpus, manifest
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.legacy import legacy
-from earwitness.score_verbs import (
+from earwitness.score_inputs import (
+    Column,
     Draws,
     HigherIs,
     Layout,
     OneIs,
+    Probabilities,
     ProtocolFile,
     Unit,
     Where,
     as_reading,
-    compare_score_files,
-    evaluate,
-    metrics,
 )
+from earwitness.score_verbs import compare_score_files, evaluate, metrics
 from earwitness.terminal import print_table
 
 __all__ = ["app", "main"]
@@ -156,8 +156,10 @@ def compare(
     unit: Unit = "auto",
     draws: Draws = 1000,
     json: Annotated[bool, typer.Option("--json", help="of score files: print JSON")] = False,
+    score_column: Column = None,
     higher_is: HigherIs = None,
     one_is: OneIs = None,
+    probabilities: Probabilities = False,
 ) -> None:
     """Which differences hold: of strategies in run folders, or of systems by score files."""
     for path in runs:
@@ -182,7 +184,7 @@ def compare(
             unit=unit,
             draws=draws,
             json=json,
-            reading=as_reading(None, higher_is, one_is),
+            reading=as_reading(score_column, higher_is, one_is, probabilities),
         )
         return
     from earwitness.comparison import compare as compare_runs

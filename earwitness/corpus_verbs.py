@@ -1,11 +1,14 @@
 """The verbs of ``earwitness corpus``: list, describe, check, contamination, fetch, manifest."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from earwitness.terminal import print_table
+
+if TYPE_CHECKING:
+    from earwitness.trials import Manifest
 
 __all__ = ["corpus"]
 
@@ -173,13 +176,29 @@ def manifest(
     name: Name,
     root: Root,
     out: Annotated[Path, typer.Option("--out", "-o", help="TSV or CSV to write")],
+    seconds: Annotated[
+        bool, typer.Option("--seconds", help="with the length of every recording, from its header")
+    ] = False,
 ) -> None:
     """Read a corpus and write its trials as one manifest file."""
     from earwitness import corpora
     from earwitness.trials import join_manifests
 
     parts = corpora.read(name, root)
-    join_manifests(name, parts.values()).write(out)
+    whole = join_manifests(name, parts.values())
+    (_measured(whole) if seconds else whole).write(out)
     for part, one in parts.items():
         typer.echo(f"{part}: {len(one)} trials {one.counts()}")
     typer.echo(f"wrote {out}")
+
+
+def _measured(whole: "Manifest") -> "Manifest":
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from earwitness.corpora.lengths import with_seconds
+
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("measuring", total=len(whole))
+        return with_seconds(whole, on_file=lambda: progress.advance(bar))

@@ -126,6 +126,14 @@ def test_a_folder_becomes_a_manifest(place):
     told = call("manifest", "folder", "tree", "-o", "tree.tsv", cwd=place)
     assert told.returncode == 0, told.stderr
     assert len((place / "tree.tsv").read_text().splitlines()) == 3
+    told = call("corpus", "manifest", "folder", "tree", "-o", "long.tsv", "--seconds", cwd=place)
+    assert told.returncode == 0, told.stderr
+    lines = (place / "long.tsv").read_text().splitlines()
+    assert [lines[0].split("\t")[-1], lines[1].split("\t")[-1]] == ["seconds", "0.250"]
+    (place / "tree" / "spoof" / "x.wav").write_bytes(b"nothing")
+    told = call("corpus", "manifest", "folder", "tree", "-o", "bad.tsv", "--seconds", cwd=place)
+    assert (told.returncode, "x.wav" in told.stderr) == (1, True)
+    assert not (place / "bad.tsv").exists()
 
 
 def test_strategies_say_what_they_keep_and_where_they_are_from(place):

@@ -267,7 +267,7 @@ def test_review_budget_in_hours_and_in_trials(files) -> None:
     assert "trials to find 50 %" in text
     said = told("evaluate", "s.txt", "-p", "key.csv", "--review", "codec", code=1)
     assert "600" not in said
-    assert "--review needs seconds for every trial" in said
+    assert "a review needs the seconds of every trial" in said
 
 
 def test_metrics_with_a_verifier(files, tmp_path) -> None:
@@ -302,7 +302,20 @@ def test_only_some_trials_and_a_threshold(files) -> None:
     assert {"accuracy", "balanced_accuracy", "f1"} <= set(read)
 
 
+def test_a_threshold_from_development_scores_with_a_key_of_their_own(files) -> None:
+    bare = told(
+        "metrics", "s.txt", "-p", "key.csv", "--json", "--no-intervals", "--dev", "s.txt", code=1
+    )
+    assert "600 of 600 trial" in bare
+    labelled_dev = ("--dev", "s.txt", "--dev-protocol", "key.csv")
+    read = json.loads(
+        told("metrics", "s.txt", "-p", "key.csv", "--json", "--no-intervals", *labelled_dev)
+    )
+    assert read["balanced_accuracy"] == pytest.approx(1 - read["eer"], abs=0.01)
+
+
 WRONG = {
+    ("metrics", "s.txt", "-p", "key.csv", "--dev-protocol", "key.csv"): (2, "there are none"),
     ("evaluate", "s.txt", "--by", "attack"): (2, "name columns of a --protocol"),
     ("evaluate", "s.txt", "--where", "a=b"): (2, "there is none"),
     ("evaluate", "s.txt", "-p", "key.csv", "--where", "codec"): (2, "expected column=value"),
@@ -380,6 +393,19 @@ def test_compare_takes_score_files(files) -> None:
     assert "550 without a score" in told("compare", "s.txt", "short.txt", "-p", "key.csv", code=1)
     assert "is none" in told("compare", "s.txt", ".", code=2)
     assert "needs two or more" in told("compare", "s.txt", code=2)
+
+
+def test_probabilities_are_compared_as_log_odds(files) -> None:
+    rng = np.random.default_rng(0)
+    for name, shift in (("one.csv", 1.0), ("two.csv", 2.0)):
+        values = 1 / (1 + np.exp(-np.concatenate([rng.normal(shift, 1, 30), rng.normal(0, 1, 30)])))
+        rows = [f"{n},{v!r},{'bonafide' if n < 30 else 'spoof'}" for n, v in enumerate(values.tolist())]
+        Path(name).write_text("\n".join(["file,p_real,label", *rows]) + "\n")
+    reading = ("--score-column", "p_real", "--probabilities", "--json", "--draws", "20")
+    read = json.loads(told("compare", "one.csv", "two.csv", *reading))
+    assert read["pairs"][0]["metrics"]["cllr"]["first"] < 1
+    fused = told("fuse", "one.csv", "two.csv", "-o", "f.json", *reading[:3])
+    assert "wrote f.json" in fused
 
 
 def test_scores_of_different_things_are_not_compared(files) -> None:

@@ -45,7 +45,7 @@ CORPORA = Shelf(
         "evda": "evda:read",
         "drifting": "drifting:read",
     },
-    helpers=("about", "base", "checking", "contamination", "fetching", "lines"),
+    helpers=("about", "base", "checking", "contamination", "fetching", "lengths", "lines"),
 )
 
 

@@ -6,7 +6,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from earwitness.breakdown import Breakdown, Part
+from earwitness.breakdown import Breakdown, Part, shown
 from earwitness.evaluation import WORDS, Evaluation
 from earwitness.figures.judging import det_curves, score_histograms
 from earwitness.figures.trust import condition_grid, reliability, review_curves
@@ -63,12 +63,14 @@ def _draw(card: Scorecard) -> dict[str, Figure]:
         "reliability": reliability(card.scores.bonafide, card.scores.spoof),
     }
     if card.review is not None:
-        drawn["review"] = review_curves(card.review, card.review_unit, card.review_band)
+        drawn["review"] = review_curves(card.review.curve, card.review.unit, card.review.band)
     for place, told in enumerate(card.parts):
         if len(told.columns) == 2:
             rows, across, table = told.grid("eer")
             names = (told.columns[0], told.columns[1])
-            drawn[f"grid-{place}"] = condition_grid(rows, across, table, names=names)
+            drawn[f"grid-{place}"] = condition_grid(
+                [*map(shown, rows)], [*map(shown, across)], table, names=names
+            )
     return drawn
 
 
@@ -100,7 +102,7 @@ def _scale(name: str) -> tuple[int, int]:
 
 
 def _joined(part: Part) -> str:
-    return ", ".join(part.values)
+    return ", ".join(map(shown, part.values))
 
 
 def _lines(told: Breakdown) -> bool:

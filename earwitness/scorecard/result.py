@@ -4,17 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from earwitness.breakdown import Breakdown
 from earwitness.evaluation import Evaluation
-from earwitness.metrics.review import Review
+from earwitness.reviewing import Reviewed
 from earwitness.scores import Scores
 
 __all__ = ["Scorecard"]
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -31,7 +26,5 @@ class Scorecard:
     scores: Scores
     judged: Evaluation
     parts: Sequence[Breakdown] = ()
-    review: Review | None = None
-    review_unit: str = "trials"
-    review_band: tuple[Floats, Floats, Floats] | None = None
+    review: Reviewed | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
