@@ -7,6 +7,7 @@ of what was drawn before: that is what lets a killed run resume to the same bits
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,6 +21,7 @@ from earwitness.corpora.images import load_image
 from earwitness.corpora.vectors import load_vectors
 from earwitness.errors import ProtocolError
 from earwitness.frontends.base import FrontEnd
+from earwitness.references import References
 from earwitness.trials import Manifest
 
 __all__ = ["Batch", "Clips", "epoch_batches", "join_batches", "load_rows", "random_for"]
@@ -36,7 +38,8 @@ class Batch:
 
     ``wave`` (batch, samples), or (batch, dim) where vectors or the pixels of images (0 to 1) stand in
     for audio; ``length`` (batch,) valid samples of each row; ``label`` (batch,) index into the
-    classes; ``reference`` as ``wave``, for back ends that want one.
+    classes; ``reference`` as ``wave`` for back ends that want one, and ``reference_length``, which is
+    0 where a clip has none.
     """
 
     wave: Tensor
@@ -44,28 +47,42 @@ class Batch:
     label: Tensor
     ids: tuple[str, ...]
     reference: Tensor | None = None
+    reference_length: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        moved = {n: getattr(self, n).to(device) for n in ("wave", "length", "label")}
-        if self.reference is not None:
-            moved["reference"] = self.reference.to(device)
-        return replace(self, **moved)
+        tensors = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        return Batch(ids=self.ids, **tensors)
 
 
 def join_batches(one: Batch, other: Batch) -> Batch:
     """Two batches as one; the shorter waves are zero-padded at the end."""
-    width = max(one.wave.shape[1], other.wave.shape[1])
-    waves = [torch.nn.functional.pad(b.wave, (0, width - b.wave.shape[1])) for b in (one, other)]
+    pair = _references(one, other) if one.reference is not None or other.reference is not None else {}
     return Batch(
-        torch.cat(waves),
+        _stacked(one.wave, other.wave),
         torch.cat([one.length, other.length]),
         torch.cat([one.label, other.label]),
         one.ids + other.ids,
+        **pair,
     )
+
+
+def _stacked(one: Tensor, other: Tensor) -> Tensor:
+    width = max(one.shape[1], other.shape[1])
+    return torch.cat([torch.nn.functional.pad(w, (0, width - w.shape[1])) for w in (one, other)])
+
+
+def _references(one: Batch, other: Batch) -> dict[str, Tensor]:
+    """References of both; clips of a batch without any have length 0."""
+    waves, lengths = [], []
+    for batch in (one, other):
+        there = batch.reference is not None and batch.reference_length is not None
+        waves.append(batch.reference if there else batch.wave.new_zeros(len(batch), 1))
+        lengths.append(batch.reference_length if there else torch.zeros_like(batch.length))
+    return {"reference": _stacked(*waves), "reference_length": torch.cat(lengths)}  # type: ignore[arg-type]
 
 
 def random_for(*numbers: int) -> np.random.Generator:
@@ -97,6 +114,7 @@ class Clips:
         kind: ``"wave"``, ``"vector"`` for manifests of pre-extracted embeddings, or ``"image"``.
         cache_mib: how much decoded audio is kept in memory; the rest is read again when needed.
         size, channels: of images; see the front end ``pixels``.
+        references: of the trials, for back ends that want them; each is cropped as its clip is.
     """
 
     def __init__(
@@ -108,14 +126,17 @@ class Clips:
         cache_mib: int = 4096,
         size: int = 32,
         channels: int = 3,
+        references: References | None = None,
     ):
         self.manifest = manifest
         self.samples = round(seconds * audio.SAMPLE_RATE)
         self.kind = kind
         self.labels = np.array([_class_index(t.label, t.id, manifest) for t in manifest])
         self._ids = [trial.id for trial in manifest]
-        self._cache: OrderedDict[int, NDArray[np.float32]] = OrderedDict()
+        self._paths = [manifest.path(trial) for trial in manifest]
+        self._cache: OrderedDict[Path, NDArray[np.float32]] = OrderedDict()
         self._room = cache_mib * 2**20
+        self.references = references
         self._rows = None if kind == "wave" else _reader(manifest, kind, size=size, channels=channels)
 
     def __len__(self) -> int:
@@ -128,12 +149,16 @@ class Clips:
         places = np.asarray(positions, dtype=np.intp)
         listed = places.tolist()
         rows = self._rows(places) if self._rows else np.stack([self._crop(p, rng) for p in listed])
-        return Batch(
+        batch = Batch(
             torch.from_numpy(rows),
             torch.full((len(rows),), rows.shape[1], dtype=torch.long),
             torch.from_numpy(self.labels[places]),
             tuple([self._ids[p] for p in listed]),
         )
+        if self.references is None:
+            return batch
+        reference, length = self._beside(listed, rng)
+        return replace(batch, reference=reference, reference_length=length)
 
     def batches(self, batch_size: int, rng: np.random.Generator) -> Iterator[Batch]:
         """One pass in random order."""
@@ -141,20 +166,32 @@ class Clips:
             yield self.batch(positions, rng)
 
     def _crop(self, position: int, rng: np.random.Generator | None) -> NDArray[np.float32]:
-        wave = self._wave(position)
+        return self._cut(self._paths[position], rng)
+
+    def _cut(self, path: Path, rng: np.random.Generator | None) -> NDArray[np.float32]:
+        wave = self._wave(path)
         spare = len(wave) - self.samples
         start = int(rng.integers(spare + 1)) if rng is not None and spare > 0 else 0
         return audio.crop_or_repeat(wave, self.samples, start=start)
 
-    def _wave(self, position: int) -> NDArray[np.float32]:
-        if position in self._cache:
-            self._cache.move_to_end(position)
-            return self._cache[position]
-        wave = audio.read(self.manifest.path(self.manifest.trials[position])).wave
+    def _beside(self, positions: list[int], rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
+        """A reference for each clip; zeros and length 0 where it has none."""
+        assert self.references is not None
+        paths = [self.references.choose(self.manifest.trials[p], rng) for p in positions]
+        nothing = np.zeros(self.samples, dtype=np.float32)
+        rows = np.stack([nothing if path is None else self._cut(path, rng) for path in paths])
+        length = torch.tensor([0 if path is None else self.samples for path in paths])
+        return torch.from_numpy(rows), length
+
+    def _wave(self, path: Path) -> NDArray[np.float32]:
+        if path in self._cache:
+            self._cache.move_to_end(path)
+            return self._cache[path]
+        wave = audio.read(path).wave
         self._room -= wave.nbytes
         while self._room < 0 and self._cache:
             self._room += self._cache.popitem(last=False)[1].nbytes
-        self._cache[position] = wave
+        self._cache[path] = wave
         return wave
 
 

@@ -22,6 +22,7 @@ from earwitness.backends.base import Output
 from earwitness.errors import CheckpointError, SettingsError
 from earwitness.files import digest, write_atomically, write_json
 from earwitness.frontends import FRONTENDS
+from earwitness.frontends.base import Frames
 from earwitness.rules import RULES
 from earwitness.rules.base import UNKNOWN, Rule
 from earwitness.trials import CLASSES
@@ -92,15 +93,23 @@ class Detector(nn.Module):
         self._unknown = torch.zeros(len(self.classes), dtype=torch.bool)
         self._rule: tuple[Rule, ...] = ()  # in a tuple: it is judged by, not trained
         self.front_end = FRONTENDS.build(**front_end)
-        given = {"features": self.front_end.features, "classes": len(self.classes)}
-        self.back_end = BACKENDS.build(**{**given, **back_end, "features": given["features"]})
+        given: dict[str, int] = {"features": self.front_end.features, "classes": len(self.classes)}
+        if BACKENDS.get(back_end["name"]).wants_layers:
+            given["layers"] = self.front_end.layers
+        elif self.front_end.layers:
+            raise SettingsError(
+                f"the back end {back_end['name']!r} hears one layer and the front end gives "
+                f"{self.front_end.layers}; set its layers to 'weighted' or to one of them."
+            )
+        fixed = {name: given[name] for name in given if name != "classes"}
+        self.back_end = BACKENDS.build(**{**given, **back_end, **fixed})
         if self.back_end.head.out_features != len(self.classes):
             raise SettingsError(
                 f"the back end has {self.back_end.head.out_features} logits for "
                 f"{len(self.classes)} classes ({', '.join(self.classes)}); leave its setting out."
             )
         self.settings = {
-            "front_end": dict(self.front_end.built_from),
+            "front_end": self.front_end.resolved(self.front_end.built_from),
             "back_end": {k: v for k, v in self.back_end.built_from.items() if k not in given},
         }
         self.windows = windows or Windows()
@@ -159,8 +168,23 @@ class Detector(nn.Module):
             total.update(repr((self.classes, self.known)).encode())
         return total.hexdigest()
 
-    def forward(self, wave: Tensor, length: Tensor | None = None) -> Output:
-        """Waves (batch, samples) with valid ``length`` (batch,) to logits, embedding, score."""
+    @property
+    def wants_reference(self) -> bool:
+        """Whether it can hear a genuine recording of the same speaker beside the one that it judges."""
+        return self.back_end.wants_reference
+
+    def forward(
+        self,
+        wave: Tensor,
+        length: Tensor | None = None,
+        reference: Tensor | None = None,
+        reference_length: Tensor | None = None,
+    ) -> Output:
+        """Waves (batch, samples) with valid ``length`` (batch,) to logits, embedding, score.
+
+        A ``reference`` (batch, samples) is heard by back ends that want one; a clip whose
+        ``reference_length`` is 0 has none.
+        """
         if length is None:
             length = torch.full((len(wave),), wave.shape[1], dtype=torch.long, device=wave.device)
         if int(length.min()) < self.min_samples:
@@ -168,18 +192,40 @@ class Detector(nn.Module):
                 f"a clip has {int(length.min())} samples; this detector needs {self.min_samples}. "
                 "Repeat or pad short clips first, as Detector.score does."
             )
-        output = self.back_end(self.front_end(wave, length))
+        output = self._weigh(wave, length, reference, reference_length)
         if self.known == self.classes:
             return output
         unknown = self._unknown.to(output.logits.device)
         return Output(output.logits.masked_fill(unknown, UNKNOWN), output.embedding)
 
-    def judge(self, wave: Tensor, length: Tensor | None = None) -> Output:
+    def _weigh(
+        self, wave: Tensor, length: Tensor, reference: Tensor | None, reference_length: Tensor | None
+    ) -> Output:
+        if reference is None or not self.wants_reference:
+            return self.back_end(self.front_end(wave, length))
+        if reference_length is None:
+            reference_length = torch.full_like(length, reference.shape[1])
+        if self.back_end.joins_waves:
+            return self.back_end(self.front_end(*_joined(reference, reference_length, wave, length)))
+        there = reference_length > 0
+        if not bool(there.any()):
+            return self.back_end(self.front_end(wave, length))
+        # Clips without a reference: the front end gets a second of silence, the back end length 0.
+        heard = torch.where(there, reference_length, self.min_samples)
+        frames = self.front_end(_at_least(reference, self.min_samples), heard)
+        frames = Frames(frames.values, torch.where(there, frames.length, 0))
+        return self.back_end(self.front_end(wave, length), frames)
+
+    def hear(self, batch: Any) -> Output:
+        """``forward`` on a `batches.Batch`, with its references where it has some."""
+        return self(batch.wave, batch.length, batch.reference, batch.reference_length)
+
+    def judge(self, wave: Tensor, length: Tensor | None = None, *reference: Tensor | None) -> Output:
         """As ``forward``, with the logits that its decision rule gives, where there is one.
 
-        Scores are made with this; training is not.
+        Scores are made with this; training is not. A rule hears no references.
         """
-        return self.rule(self, wave, length) if self.rule else self(wave, length)
+        return self.rule(self, wave, length) if self.rule else self(wave, length, *reference)
 
     @property
     def rule(self) -> Rule | None:
@@ -324,6 +370,22 @@ class Detector(nn.Module):
             built = RULES.build(**rule)
             built.load_state_dict(of_rule)
             self.set_rule(built)
+
+
+def _at_least(wave: Tensor, samples: int) -> Tensor:
+    return torch.nn.functional.pad(wave, (0, max(0, samples - wave.shape[1])))
+
+
+def _joined(
+    reference: Tensor, reference_length: Tensor, wave: Tensor, length: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Each clip's reference, then the clip, as one wave."""
+    total = reference_length + length
+    joined = wave.new_zeros(len(wave), int(total.max()))
+    for row, (before, after) in enumerate(zip(reference_length.tolist(), length.tolist(), strict=True)):
+        joined[row, :before] = reference[row, :before]
+        joined[row, before : before + after] = wave[row, :after]
+    return joined, total
 
 
 def _named(component: str | Mapping[str, Any]) -> Mapping[str, Any]:

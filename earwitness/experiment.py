@@ -47,6 +47,7 @@ from typing import Any
 from earwitness.batches import random_for
 from earwitness.detector import Detector, Windows
 from earwitness.errors import AudioError, SettingsError
+from earwitness.references import Policy
 from earwitness.settings import read_settings, refuse_unknown, require_section, vary
 from earwitness.shelf import bind_settings
 from earwitness.strategies import STRATEGIES
@@ -58,7 +59,7 @@ __all__ = ["Experiment"]
 
 _SECTIONS = (
     *("name", "note", "selection", "stand_in", "seeds"),
-    *("stream", "detector", "training", "strategies", "evaluation"),
+    *("stream", "detector", "training", "strategies", "evaluation", "references"),
 )
 _THINNING = ("later_clips", "bonafide_share")
 _STREAM = (
@@ -137,6 +138,9 @@ class Experiment:
     def _check(self) -> None:
         """Build everything that needs no data, so that a typo fails before the first step."""
         detector = self.detector(0)
+        require_section(self.settings.get("references", {}), "[references]")
+        if self.references != Policy() and not detector.wants_reference:
+            raise SettingsError("[references]: this back end hears none; take rat or ff_pair.")
         for label in self.labels:
             require_section(self.settings["strategies"][label], f"[strategies.{label}]")
             self.strategy(label)
@@ -208,6 +212,15 @@ class Experiment:
         own = self.settings["strategies"][label].get("training", {})
         merged = {**self.settings["training"], **own}
         return Training(**bind_settings(Training, merged, "training"))
+
+    @property
+    def references(self) -> Policy:
+        """Where references come from, for detectors that want them."""
+        settings = dict(self.settings.get("references", {}))
+        for path in ("enrolment", "root"):
+            if settings.get(path):
+                settings[path] = str(self.folder / settings[path])
+        return Policy(**bind_settings(Policy, settings, "references"))
 
     def windows(self) -> Windows:
         """The window policy for scoring."""

@@ -225,6 +225,7 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         strategy,
         stream,
         training=experiment.training(one.label),
+        references=experiment.references,
         seed=one.seed,
         checkpoint=one.path / "checkpoint.safetensors",
         on_step=log,
@@ -260,7 +261,8 @@ def _judge(experiment: Experiment, one: Run, stream: Stream, detector: Detector,
         for on, task in enumerate(stream):
             path, manifest = one.score_file(position, on, split), getattr(task, split)
             if not _is_judged(path, detector, manifest):
-                score(detector, manifest).write(path)
+                beside = experiment.references.of(manifest, "scoring")
+                score(detector, manifest, references=beside).write(path)
 
 
 def _is_judged(path: Path, detector: Detector, manifest: Manifest) -> bool:

@@ -17,8 +17,9 @@ from earwitness import audio
 from earwitness.batches import load_rows
 from earwitness.corpora.vectors import write
 from earwitness.detector import ClipScore, Detector, Windows
-from earwitness.errors import AudioError, RunError
+from earwitness.errors import AudioError, RunError, SettingsError
 from earwitness.files import write_json
+from earwitness.references import References, Way
 from earwitness.scores import ClassScores, Scores
 from earwitness.trials import CLASSES, Manifest, Trial
 
@@ -26,7 +27,36 @@ __all__ = ["embed", "score", "score_files"]
 
 _BATCH = 64  # windows scored together; the result does not depend on it
 
-Forward = Callable[[Detector, NDArray[np.float32]], NDArray[np.float64]]
+REAL = Way("real")
+Row = NDArray[np.float32]
+Forward = Callable[..., NDArray[np.float64]]
+
+
+class _Beside:
+    """The references of trials as rows of one window, zeros and length 0 where there is none."""
+
+    def __init__(self, detector: Detector, references: References, way: Way, policy: Windows):
+        if not detector.wants_reference:
+            name = detector.settings["back_end"].get("name")
+            raise SettingsError(f"the back end {name!r} hears no references; leave them out.")
+        self.references, self.way = references, way
+        self.samples = round(policy.seconds * audio.SAMPLE_RATE)
+        self.without = 0
+
+    def of(self, trial: Trial) -> tuple[Row, int]:
+        """A row and how much of it is the reference."""
+        path = self.references.choose(trial, mismatch=self.way.name == "mismatch")
+        row = np.zeros(self.samples, dtype=np.float32)
+        if path is None or not self.way.is_heard:
+            self.without += path is None
+            return row, 0
+        heard = self.way.apply(audio.read(path).wave[: self.samples], trial.id, self.references.seed)
+        row[: len(heard)] = heard
+        return row, len(heard)
+
+    def told(self) -> dict[str, Any]:
+        """For the scores' provenance."""
+        return {"policy": self.references.policy, "way": str(self.way), "without": self.without}
 
 
 def score(
@@ -36,8 +66,13 @@ def score(
     windows: Windows | None = None,
     on_error: Literal["raise", "skip"] = "raise",
     on_clip: Callable[[], None] = lambda: None,
+    references: References | None = None,
+    way: Way = REAL,
 ) -> Scores | ClassScores:
     """Score every trial of a manifest; one number a class where they aren't bonafide and spoof.
+
+    ``references`` are heard by detectors that want them, as ``way`` says (`earwitness.references`);
+    each from its beginning, as long as a window. Without them the network hears its zero vector.
 
     The scores' ``provenance`` has the detector's digest, the window policy, the trial scope and the
     coverage: how many trials were asked for, how many scored, and which failed and why.
@@ -55,7 +90,8 @@ def score(
     scored: dict[str, NDArray[np.float64]] = {}
     failed = []
     decoded = audio.DecodingReport()
-    for trial, outcome in _score_waves(detector, manifest, policy, decoded, _forward):
+    beside = None if references is None else _Beside(detector, references, way, policy)
+    for trial, outcome in _score_waves(detector, manifest, policy, decoded, _forward, beside):
         on_clip()
         if not isinstance(outcome, AudioError):
             scored[trial.id] = outcome
@@ -69,6 +105,8 @@ def score(
     values = np.stack([scored[trial.id] for trial in trials])
     scores = _scores(detector, trials, values, manifest, policy, failed)
     scores.provenance["coverage"]["decoders"] = dict(decoded.decoders)
+    if beside is not None:
+        scores.provenance["references"] = beside.told()
     return scores
 
 
@@ -119,14 +157,17 @@ def _score_waves(
     policy: Windows,
     decoded: audio.DecodingReport,
     forward: Forward,
+    beside: _Beside | None = None,
 ) -> Iterator[tuple[Trial, NDArray[np.float64] | AudioError]]:
     """Gather windows of successive clips into full batches; give back a mean for each clip."""
     window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
     waiting: list[tuple[Trial, int]] = []
-    rows: list[NDArray[np.float32]] = []
+    rows: list[Row] = []
+    pairs: list[tuple[Row, int]] = []
     for trial in manifest:
         try:
             clip = audio.read(manifest.path(trial))
+            pair = [beside.of(trial)] if beside else []
         except AudioError as error:
             yield trial, error
             continue
@@ -134,37 +175,47 @@ def _score_waves(
         wave = clip.wave
         starts = audio.windows(len(wave), window, hop)
         if len(starts) > _BATCH:  # a long recording goes through in bounded memory
-            yield trial, _mean_of_long(detector, wave, starts, window, forward)
+            yield trial, _mean_of_long(detector, wave, starts, window, forward, pair)
             continue
         rows += [audio.crop_or_repeat(wave, window, start=start) for start in starts]
+        pairs += pair * len(starts)
         waiting.append((trial, len(starts)))
         if len(rows) >= _BATCH:
-            yield from _means(detector, waiting, rows, forward)
-            waiting, rows = [], []
-    yield from _means(detector, waiting, rows, forward)
+            yield from _means(detector, waiting, rows, forward, pairs)
+            waiting, rows, pairs = [], [], []
+    yield from _means(detector, waiting, rows, forward, pairs)
 
 
 def _mean_of_long(
-    detector: Detector, wave: NDArray[np.float32], starts: list[int], window: int, forward: Forward
+    detector: Detector,
+    wave: Row,
+    starts: list[int],
+    window: int,
+    forward: Forward,
+    pair: list[tuple[Row, int]],
 ) -> NDArray[np.float64]:
     total = np.zeros(())
     for first in range(0, len(starts), _BATCH):
         part = starts[first : first + _BATCH]
         rows = np.stack([audio.crop_or_repeat(wave, window, start=start) for start in part])
-        total = total + forward(detector, rows).sum(0)
+        total = total + forward(detector, rows, pair * len(part)).sum(0)
     return total / len(starts)
 
 
 def _means(
     detector: Detector,
     waiting: list[tuple[Trial, int]],
-    rows: list[NDArray[np.float32]],
+    rows: list[Row],
     forward: Forward,
+    pairs: list[tuple[Row, int]],
 ) -> Iterator[tuple[Trial, NDArray[np.float64]]]:
     if not rows:
         return
     scores = np.concatenate(
-        [forward(detector, np.stack(rows[i : i + _BATCH])) for i in range(0, len(rows), _BATCH)]
+        [
+            forward(detector, np.stack(rows[i : i + _BATCH]), pairs[i : i + _BATCH])
+            for i in range(0, len(rows), _BATCH)
+        ]
     )
     ends = np.cumsum([count for _, count in waiting])
     for (trial, count), end in zip(waiting, ends, strict=True):
@@ -172,17 +223,33 @@ def _means(
 
 
 @torch.no_grad()
-def _forward(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+def _forward(
+    detector: Detector, rows: Row, pairs: Sequence[tuple[Row, int]] = ()
+) -> NDArray[np.float64]:
     """(n,) scores, or (n, classes) logits where the classes aren't bonafide and spoof."""
     detector.eval()
-    output = detector.judge(torch.from_numpy(rows).to(detector.device))
+    output = detector.judge(
+        torch.from_numpy(rows).to(detector.device), None, *_tensors(detector, pairs)
+    )
     told = output.score if detector.classes == CLASSES else output.logits
     return told.cpu().double().numpy()
 
 
+def _tensors(detector: Detector, pairs: Sequence[tuple[Row, int]]) -> list[torch.Tensor]:
+    """References (n, samples) and their lengths (n,), or nothing where none is heard."""
+    if not any(length for _, length in pairs):
+        return []
+    rows = torch.from_numpy(np.stack([row for row, _ in pairs]))
+    length = torch.tensor([length for _, length in pairs])
+    return [rows.to(detector.device), length.to(detector.device)]
+
+
 @torch.no_grad()
-def _embedding(detector: Detector, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+def _embedding(
+    detector: Detector, rows: Row, pairs: Sequence[tuple[Row, int]] = ()
+) -> NDArray[np.float64]:
     """(n, dim)."""
+    del pairs
     detector.eval()
     return detector(torch.from_numpy(rows).to(detector.device)).embedding.cpu().double().numpy()
 

@@ -20,6 +20,7 @@ from earwitness.detector import Detector
 from earwitness.errors import CheckpointError, RunError, SettingsError
 from earwitness.losses import CRITERIA, Criterion
 from earwitness.metrics.eer import eer
+from earwitness.references import Policy
 from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
 from earwitness.streams import Stream, Task
@@ -115,6 +116,7 @@ def learn(
     *,
     training: Training | None = None,
     criterion: Criterion | None = None,
+    references: Policy | None = None,
     seed: int = 0,
     checkpoint: str | Path | None = None,
     on_step: Callable[[dict[str, Any]], None] = lambda record: None,
@@ -125,6 +127,8 @@ def learn(
     ``checkpoint_every`` steps. When the file exists learning goes on from it: finished tasks are
     skipped except the last one, which is yielded again because its reader may have been killed too.
     A stream that has grown by new tasks since then continues with those.
+
+    ``references`` are for detectors whose back end wants them, and are left out for others.
 
     ``on_step`` gets one record a step: task and its position, epoch, step of the task's steps, loss,
     learning_rate, and ``action`` every ``log_every`` steps.
@@ -137,6 +141,7 @@ def learn(
     criterion = criterion or CRITERIA[training.balance]
     loop = _Loop(detector, strategy, stream, training, criterion, seed, on_step)
     loop.path = Path(checkpoint) if checkpoint else None
+    loop.references = (references or Policy()) if detector.wants_reference else Policy()
     return loop.run()
 
 
@@ -159,6 +164,7 @@ class _Loop:
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step
         self.path: Path | None = None
+        self.references = Policy()
         self._now = seed
         partly = detector.known != detector.classes
         self._known_before = detector.known if partly else ()
@@ -197,7 +203,7 @@ class _Loop:
         task = self.stream[self.where.task]
         seen = list(self.stream)[: self.where.task + 1]
         chosen = self.strategy.choose_data(seen)
-        self.clips = self._clips(chosen or task.train)
+        self.clips = self._clips(chosen or task.train, "training")
         self._set_known(seen)
         with self._seeded(_BEGIN, 0):
             self.strategy.begin_task(self._learning(0.0), task)
@@ -250,7 +256,7 @@ class _Loop:
         rate = self._set_learning_rate(progress, epoch)
         strategy, learning = self.strategy, self._learning(progress, epoch, rate)
         batch = strategy.extend_batch(learning, batch)
-        output = self.detector(batch.wave, batch.length)
+        output = self.detector.hear(batch)
         loss = strategy.objective(learning, batch, output)
         penalty = strategy.penalty(learning, batch, output)
         loss = loss if penalty is None else loss + penalty
@@ -289,15 +295,16 @@ class _Loop:
         clips = self.clips
         task = self.stream[self.where.task]
         if clips.manifest is not task.train:
-            clips = self._clips(task.train)
+            clips = self._clips(task.train, "training")
         rng = random_for(self.seed, self.where.task, _PASS)
         for batch in clips.batches(self.training.batch_size, rng):
             yield batch.to(self.training.device)
 
-    def _clips(self, manifest: Any) -> Clips:
+    def _clips(self, manifest: Any, purpose: Literal["training", "scoring"]) -> Clips:
         front_end, t = self.detector.front_end, self.training
         own = {"kind": front_end.eats, **front_end.image}
-        return Clips(manifest, seconds=t.seconds, cache_mib=t.cache_mib, **own)
+        beside = self.references.of(manifest, purpose)
+        return Clips(manifest, seconds=t.seconds, cache_mib=t.cache_mib, references=beside, **own)
 
     def _seeded(self, purpose: int, number: int) -> Any:
         """Torch's random state for one step, a function of where the step is; restored after."""
@@ -338,12 +345,12 @@ class _Loop:
     def _dev_error(self, task: Task) -> float:
         """EER on dev, or with more than two classes the share of wrong decisions."""
         if self.dev is None or self.dev.manifest is not task.dev:
-            self.dev = self._clips(task.dev)
+            self.dev = self._clips(task.dev, "scoring")
         clips, scores = self.dev, []
         with quiet(self.detector):
             for positions in np.array_split(np.arange(len(clips)), -(-len(clips) // 64)):
                 batch = clips.batch(positions).to(self.training.device)
-                scores.append(self.detector(batch.wave, batch.length).logits.cpu().numpy())
+                scores.append(self.detector.hear(batch).logits.cpu().numpy())
         logits = np.concatenate(scores).astype(np.float64)
         if logits.shape[1] > 2:
             return float(np.mean(logits.argmax(1) != clips.labels))
@@ -372,11 +379,12 @@ class _Loop:
             return None
         saved = load_state(self.path)
         count = saved["where"]["task"] + 1
-        for part, now in self._identity().items():
-            if saved["identity"].get(part) != now:
+        before, identity = saved["identity"], self._identity()
+        for part in {**identity, **before}:
+            if before.get(part) != identity.get(part):
                 raise CheckpointError(
-                    f"{self.path}: was made with other settings: {part} was "
-                    f"{saved['identity'].get(part)}, now {now}; go back to them, or start elsewhere."
+                    f"{self.path}: was made with other settings: {part} was {before.get(part)}, "
+                    f"now {identity.get(part)}; go back to them, or start elsewhere."
                 )
         if saved["tasks"][:count] != self._fingerprints()[:count]:
             raise CheckpointError(
@@ -402,6 +410,8 @@ class _Loop:
         }
         if self.detector.classes != CLASSES:
             identity["classes"] = self.detector.classes
+        if self.references != Policy():
+            identity["references"] = vars(self.references)
         return json.loads(json.dumps(identity))  # as it will come back: tuples become lists
 
     def _fingerprints(self) -> list[str]:

@@ -18,13 +18,20 @@ from earwitness.frontends import FRONTENDS
 from earwitness.frontends.base import Frames, FrontEnd
 from earwitness.frontends.spectra import unit_level
 
-FRONT_END_SETTINGS = {"vectors": {"dim": 9}}
+FRONT_END_SETTINGS = {"vectors": {"dim": 12}, "ssl": {"config": {"shape": "tiny"}}}
 VARIANTS = [
     ("resnet", {"norm": "clip", "width": 4}),
     ("resnet", {"norm": "none", "width": 4, "pooling": "attention", "blocks": (2, 1)}),
     ("lcnn", {"norm": "clip", "width": 8, "pooling": "mean"}),
     ("mlp", {"pooling": "statistics", "hidden": (6,)}),
     ("linear", {"pooling": "attention"}),
+    ("linear", {"pooling": "attentive"}),
+    *[
+        ("ff_pair", {"how": how})
+        for how in ("none", "concat2", "concat3", "abs", "quadratic", "dot", "lstm")
+    ],
+    ("rat", {"variant": "selfattn"}),
+    ("rat", {"variant": "baseline"}),
 ]
 
 

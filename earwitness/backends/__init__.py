@@ -10,6 +10,8 @@ BACKENDS = Shelf(
     {
         "linear": "linear:Linear",
         "mlp": "mlp:MLP",
+        "rat": "rat:RAT",
+        "ff_pair": "ff_pair:FFPair",
         "lcnn": "lcnn:LCNN",
         "resnet": "resnet:ResNet",
     },

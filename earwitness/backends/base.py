@@ -2,14 +2,14 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from earwitness.errors import SettingsError
 from earwitness.frontends.base import Frames
 
-__all__ = ["BackEnd", "Output"]
+__all__ = ["BackEnd", "Output", "PairBackEnd"]
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,48 @@ class Output:
 class BackEnd(nn.Module, ABC):
     """Base of back ends; ``head`` is the last linear layer and ``dim`` the size of its input.
 
-    ``min_frames`` is the fewest frames a clip may have.
+    ``min_frames`` is the fewest frames a clip may have. One that ``wants_layers`` takes a setting
+    ``layers`` and frames (batch, layer, feature, frame) where that is above 0. One that
+    ``wants_reference`` also hears a genuine recording of the same speaker, where there is one.
     """
 
     head: nn.Linear
     dim: int
     min_frames: int = 1
-    wants_reference: bool = False
+    wants_layers: ClassVar[bool] = False
+    wants_reference: ClassVar[bool] = False
+    joins_waves: bool = False
     built_from: dict[str, Any]
 
     @abstractmethod
     def embed(self, frames: Frames) -> Tensor:
         """Frames (batch, feature, frame) to embeddings (batch, dim)."""
 
-    def forward(self, frames: Frames) -> Output:
-        """Frames to logits and embedding."""
+    def forward(self, frames: Frames, reference: Frames | None = None) -> Output:
+        """Frames to logits and embedding; a reference is for those that want one."""
+        del reference
         embedding = self.embed(frames)
+        return Output(self.head(embedding), embedding)
+
+
+class PairBackEnd(BackEnd):
+    """Base of back ends that hear a recording beside a genuine one of the same speaker.
+
+    A clip has no reference where its reference's ``length`` is 0, or where there are none at all.
+    One that ``joins_waves`` wants both as one recording, the reference first.
+    """
+
+    wants_reference = True
+
+    @abstractmethod
+    def embed_pair(self, frames: Frames, reference: Frames | None) -> Tensor:
+        """Frames of the recording and of the reference to embeddings (batch, dim)."""
+
+    def embed(self, frames: Frames) -> Tensor:
+        """Embeddings without a reference."""
+        return self.embed_pair(frames, None)
+
+    def forward(self, frames: Frames, reference: Frames | None = None) -> Output:
+        """Frames to logits and embedding."""
+        embedding = self.embed_pair(frames, reference)
         return Output(self.head(embedding), embedding)

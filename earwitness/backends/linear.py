@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from earwitness.backends.base import BackEnd
-from earwitness.backends.pooling import Pooling
+from earwitness.backends.pooling import make_pooling
 from earwitness.frontends.base import Frames
 
 __all__ = ["Linear"]
@@ -21,16 +21,19 @@ class Linear(BackEnd):
     Linear(in_features=8, out_features=2, bias=True)
     """
 
+    wants_layers = True
+
     def __init__(
         self,
         *,
         features: int,
         classes: int = 2,
-        pooling: Literal["mean", "statistics", "attention"] = "statistics",
+        layers: int = 0,
+        pooling: Literal["mean", "statistics", "attention", "attentive", "mhfa", "sls"] = "statistics",
     ):
         super().__init__()
-        self.pooling = Pooling(pooling, features)
-        self.dim = self.pooling.dim
+        self.pooling = make_pooling(pooling, features, layers)
+        self.dim = int(self.pooling.dim)  # type: ignore[arg-type]
         self.head = nn.Linear(self.dim, classes)
 
     def embed(self, frames: Frames) -> Tensor:

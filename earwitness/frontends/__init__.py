@@ -13,6 +13,7 @@ FRONTENDS = Shelf(
         "lfcc": "lfcc:LFCC",
         "vectors": "vectors:Vectors",
         "pixels": "pixels:Pixels",
+        "ssl": "ssl:SSL",
     },
     helpers=("base", "spectra"),
 )

@@ -14,7 +14,10 @@ __all__ = ["Frames", "FrontEnd", "masked_mean", "time_mask"]
 
 @dataclass(frozen=True)
 class Frames:
-    """``values`` (batch, feature, frame), zero after each clip's ``length`` (batch,) frames."""
+    """``values`` (batch, feature, frame), zero after each clip's ``length`` (batch,) frames.
+
+    A front end with ``layers`` gives (batch, layer, feature, frame).
+    """
 
     values: Tensor
     length: Tensor
@@ -24,13 +27,14 @@ class FrontEnd(nn.Module, ABC):
     """Base of front ends.
 
     Attributes:
-        features: size of a frame.
+        features: size of a frame. ``layers``: how many of them lie above one another, 0 for none.
         min_samples: the shortest wave that gives one frame; ``hop``: samples for each one more.
         eats: ``"wave"``, ``"vector"`` for pre-extracted embeddings, or ``"image"``.
         image: ``size`` and ``channels`` of the images that it eats.
     """
 
     features: int
+    layers: int = 0
     min_samples: int = 1
     hop: int = 0
     eats: ClassVar[str] = "wave"
@@ -40,6 +44,10 @@ class FrontEnd(nn.Module, ABC):
     def samples_for(self, frames: int) -> int:
         """The shortest wave that gives ``frames`` frames."""
         return self.min_samples + (frames - 1) * self.hop
+
+    def resolved(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that build the same front end again, without what it was loaded from."""
+        return dict(settings)
 
     @abstractmethod
     def forward(self, wave: Tensor, length: Tensor) -> Frames:

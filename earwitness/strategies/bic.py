@@ -147,7 +147,7 @@ class BiC(Rehearsal):
     def _fit(self, detector: Detector, corrected: list[int], *, shared: bool) -> list[Tensor]:
         with quiet(detector):
             held = [batch.to(detector.device) for batch in self.held.memory.batches(64)]
-            logits = torch.cat([detector(b.wave, b.length).logits.double().cpu() for b in held])
+            logits = torch.cat([detector.hear(b).logits.double().cpu() for b in held])
         label = self.held.memory.column("label")
         found = fit_affine(logits, label, corrected, shared=shared, ridge=self.ridge)
         return [value.float() for value in found]

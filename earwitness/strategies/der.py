@@ -75,7 +75,7 @@ class DER(Rehearsal):
             return None
         drawn = self.memory.batch(places).to(batch.wave.device)
         before = self.memory.column("logits")[places].to(batch.wave.device)
-        now = learning.detector(drawn.wave, drawn.length).logits
+        now = learning.detector.hear(drawn).logits
         return self.alpha * squared_distance(now, before)
 
     def edit_gradients(self, learning: Learning, batch: Batch, output: Output) -> None:
@@ -86,9 +86,9 @@ class DER(Rehearsal):
     def end_task(self, learning: Learning, task: Task) -> None:
         """Or offer the whole task."""
         if self.insert == "task-end":
-            with quiet(learning.detector) as detector:
+            with quiet(learning.detector):
                 for batch in learning.data():
-                    self._offer(learning, batch, detector(batch.wave, batch.length))
+                    self._offer(learning, batch, learning.detector.hear(batch))
 
     def _offer(self, learning: Learning, batch: Batch, output: Output) -> None:
         groups = groups_of(batch, self._task, self.balance)
@@ -134,7 +134,7 @@ class DERPlusPlus(DER):
         if not len(named):
             return None
         drawn = self.memory.batch(torch.cat([held, named])).to(batch.wave.device)
-        told = learning.detector(drawn.wave, drawn.length)
+        told = learning.detector.hear(drawn)
         first = len(held)
         second = rows_of(drawn, torch.arange(first, len(drawn)))
         loss = self.beta * learning.criterion(

@@ -14,7 +14,7 @@ __all__ = ["as_vector", "gradients_on", "put_vector", "rows_of", "spared_buffers
 
 def gradients_on(learning: Learning, batch: Batch, weights: Sequence[Tensor]) -> list[Tensor]:
     """The criterion's gradients on a batch, zeros where none arrives; ``.grad`` is left alone."""
-    loss = learning.criterion(learning.detector(batch.wave, batch.length), batch)
+    loss = learning.criterion(learning.detector.hear(batch), batch)
     found = torch.autograd.grad(loss, weights, allow_unused=True)
     return [torch.zeros_like(w) if g is None else g for g, w in zip(found, weights, strict=True)]
 
@@ -28,7 +28,8 @@ def rows_of(batch: Batch, rows: Tensor) -> Batch:
     """
     ids = tuple(batch.ids[row] for row in rows.tolist())
     rows = rows.to(batch.wave.device)
-    return Batch(batch.wave[rows], batch.length[rows], batch.label[rows], ids)
+    tensors = {name: value[rows] for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    return Batch(ids=ids, **tensors)
 
 
 def as_vector(tensors: Sequence[Tensor]) -> Tensor:

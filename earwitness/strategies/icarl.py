@@ -148,5 +148,5 @@ def herd(unit: Tensor, count: int) -> list[int]:
 def _unit(detector: Detector, batch: Batch) -> Tensor:
     """Embeddings (batch, dim) of unit length, in evaluation mode, in float64 on the CPU."""
     with quiet(detector):
-        embedding = detector(batch.wave, batch.length).embedding
+        embedding = detector.hear(batch).embedding
     return F.normalize(embedding.double().cpu(), dim=1)

@@ -12,6 +12,7 @@ so sum_n (g_n a_n')^2 = (G * G)' (A * A). Other networks give every clip its own
 clips at once where the network can be vectorised (``torch.func.vmap``).
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -94,7 +95,7 @@ def _mean_over_clips(
     with quiet(detector), torch.enable_grad():
         for batch in learning.data():
             with _linear_calls(detector) as calls:
-                logits = detector(batch.wave, batch.length).logits
+                logits = detector.hear(batch).logits
             wanted = aims(logits, batch.label)
             if _covers(calls, weights.values(), len(batch)):
                 terms = [(scalar(logits, label), share) for label, share in wanted]
@@ -175,7 +176,9 @@ def _slopes(
 ) -> Importance:
     """Of each of some clips of one length: name -> (clips, ...)."""
     try:
-        return vmap(slope, in_dims=(None, 0, None, 0))(weights, wave, length, label)
+        with warnings.catch_warnings():  # attention goes clip by clip inside; its values are the same
+            warnings.filterwarnings("ignore", "There is a performance drop")
+            return vmap(slope, in_dims=(None, 0, None, 0))(weights, wave, length, label)
     except RuntimeError:  # the network does something that can't be vectorised
         each = [slope(weights, *clip) for clip in zip(wave, [length] * len(wave), label, strict=True)]
         return {name: torch.stack([one[name] for one in each]) for name in weights}
@@ -186,7 +189,7 @@ def _batch_squares(learning: Learning) -> Importance:
     total = {n: torch.zeros_like(p, dtype=torch.float64) for n, p in weights.items()}
     with quiet(detector), torch.enable_grad():
         for batch in learning.data():
-            logits = detector(batch.wave, batch.length).logits
+            logits = detector.hear(batch).logits
             loss = _log_likelihood(logits, batch.label).mean()
             slopes = torch.autograd.grad(loss, list(weights.values()), allow_unused=True)
             for name, slope in zip(weights, slopes, strict=True):

@@ -232,7 +232,7 @@ class ProjectedStrategy(Strategy):
             for number, batch in enumerate(learning.data()):
                 batch = batch.to(detector.device)  # noqa: PLW2901
                 heard.clear()
-                self.observe(detector(batch.wave, batch.length), batch)
+                self.observe(detector.hear(batch), batch)
                 if self.timing == "post_task":
                     decay = self.alpha_decay ** (number / learning.batches)
                     for name, rows in heard.items():

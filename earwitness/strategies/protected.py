@@ -142,20 +142,25 @@ def find_layers(
         SettingsError: a pattern that matches nothing, or a grouped convolution.
     """
     known = {n: m for n, m in model.named_modules() if isinstance(m, _KINDS)}
+    learning = [n for n, m in known.items() if m.weight.requires_grad] or list(known)
     for pattern in patterns:
         if not fnmatch.filter(known, pattern):
             raise SettingsError(
                 f"layers: {pattern!r} matches no layer; linear and convolution layers are "
                 f"{', '.join(known)}."
             )
-    chosen = [n for n in known if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+    # What is frozen can't forget.
+    chosen = [n for n in learning if any(fnmatch.fnmatchcase(n, p) for p in patterns)]
+    if not chosen:
+        raise SettingsError(f"layers: {', '.join(patterns)} match frozen layers alone.")
     for name in chosen:
         module = known[name]
         plain = getattr(module, "padding_mode", "zeros") == "zeros"
         if getattr(module, "groups", 1) != 1 or not plain or getattr(module, "padding", 0) == "same":
             raise SettingsError(
                 f"layers: {name!r} is a convolution with groups, 'same' or non-zero padding, "
-                "whose inputs can't be cut into one matrix of patches here."
+                "whose inputs can't be cut into one matrix of patches here. Name those to protect, "
+                "such as layers = ['back_end.*']."
             )
     how = {"bias": bias, "positions": positions, "frames": frames, "inputs": inputs}
     return [ProtectedLayer(name, known[name], **how) for name in chosen]  # type: ignore[arg-type]

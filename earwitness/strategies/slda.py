@@ -70,7 +70,7 @@ class SLDA(Frozen):
         detector = learning.detector
         with quiet(detector):
             for batch in learning.data():
-                self._lda.learn(detector(batch.wave, batch.length).embedding, batch.label)
+                self._lda.learn(detector.hear(batch).embedding, batch.label)
             weight, bias = self._lda.layer(self.shrinkage)
             detector.back_end.head.weight.copy_(weight)
             detector.back_end.head.bias.copy_(bias)

@@ -177,7 +177,7 @@ class SubspaceStrategy(Strategy):
         with quiet(learning.detector), hear(self._layers, take):
             for batch in learning.data():  # in an order shuffled once and for all
                 batch = batch.to(learning.detector.device)  # noqa: PLW2901
-                learning.detector(batch.wave, batch.length)
+                learning.detector.hear(batch)
                 if left is not None and (left := left - len(batch)) <= 0:
                     break
         unheard = [layer.name for layer in self._layers if layer.name not in seen]

@@ -50,7 +50,7 @@ class Teacher:
     @torch.no_grad()
     def output(self, batch: Batch) -> Output:
         """Its logits and embeddings."""
-        return self.model(batch.wave, batch.length)
+        return self.model.hear(batch)
 
     def state(self) -> dict[str, Any] | None:
         """Weights, and the classes it could name; None for nobody."""
