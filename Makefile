@@ -17,6 +17,8 @@ $(VENV)/.done: pyproject.toml
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -c "import torch" 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/python -m pip install --quiet -e '.[dev]'
+	$(BIN)/python -m pip install --quiet -e '.[augment]' || \
+		echo "pyworld needs a C++ compiler here; tests of the extra 'augment' are skipped"
 	touch $@
 
 demo: setup            ## learn a stand-in stream with naive and rwm, and draw what was forgotten

@@ -1,4 +1,4 @@
-"""Audio files in and out; the only place that knows soundfile, soxr, PyAV and the sample rate.
+"""Audio files in and out; with `augment.codec`, the only place that knows soundfile, soxr and PyAV.
 
 Conventions: a wave is float32, mono, 16 kHz, of shape (samples,). Channels are averaged; other
 rates go through soxr's band-limited "very high quality" resampler. Levels are never changed.

@@ -16,19 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from earwitness import audio
+from earwitness.augment.base import Augment
 from earwitness.corpora._kept import Kept
 from earwitness.corpora.images import load_image
 from earwitness.corpora.vectors import load_vectors
 from earwitness.errors import ProtocolError
 from earwitness.frontends.base import FrontEnd
 from earwitness.references import References
-from earwitness.trials import Manifest
+from earwitness.trials import CLASSES, Manifest
 
 __all__ = ["Batch", "Clips", "epoch_batches", "join_batches", "load_rows", "random_for"]
 
 Rows = Callable[[NDArray[np.intp]], NDArray[np.float32]]
 
 _ROWS = {"vector": 4096, "image": 64}  # scored together; the result does not depend on it
+_SPOOF = CLASSES.index("spoof")
 _IMAGES = Kept(1024)  # pixels as bytes: an image that is judged after every task is decoded once
 
 
@@ -115,6 +117,8 @@ class Clips:
         cache_mib: how much decoded audio is kept in memory; the rest is read again when needed.
         size, channels: of images; see the front end ``pixels``.
         references: of the trials, for back ends that want them; each is cropped as its clip is.
+        augment: what changes a clip, and its reference by itself, wherever crops are drawn at random.
+            A clip that copy-synthesis made a spoof is labelled so.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Clips:
         size: int = 32,
         channels: int = 3,
         references: References | None = None,
+        augment: Augment | None = None,
     ):
         self.manifest = manifest
         self.samples = round(seconds * audio.SAMPLE_RATE)
@@ -136,7 +141,7 @@ class Clips:
         self._paths = [manifest.path(trial) for trial in manifest]
         self._cache: OrderedDict[Path, NDArray[np.float32]] = OrderedDict()
         self._room = cache_mib * 2**20
-        self.references = references
+        self.references, self.augment = references, augment
         self._rows = None if kind == "wave" else _reader(manifest, kind, size=size, channels=channels)
 
     def __len__(self) -> int:
@@ -148,11 +153,17 @@ class Clips:
         """The clips at ``positions``; with ``rng`` longer ones are cropped at random, else at 0."""
         places = np.asarray(positions, dtype=np.intp)
         listed = places.tolist()
-        rows = self._rows(places) if self._rows else np.stack([self._crop(p, rng) for p in listed])
+        labels = self.labels[places]
+        if self._rows:
+            rows = self._rows(places)
+        else:
+            clips = [self._cut(self._paths[p], rng) for p in listed]
+            rows = np.stack([row for row, _ in clips])
+            labels = np.where([made for _, made in clips], _SPOOF, labels)
         batch = Batch(
             torch.from_numpy(rows),
             torch.full((len(rows),), rows.shape[1], dtype=torch.long),
-            torch.from_numpy(self.labels[places]),
+            torch.from_numpy(labels),
             tuple([self._ids[p] for p in listed]),
         )
         if self.references is None:
@@ -165,21 +176,23 @@ class Clips:
         for positions in epoch_batches(len(self), batch_size, rng):
             yield self.batch(positions, rng)
 
-    def _crop(self, position: int, rng: np.random.Generator | None) -> NDArray[np.float32]:
-        return self._cut(self._paths[position], rng)
-
-    def _cut(self, path: Path, rng: np.random.Generator | None) -> NDArray[np.float32]:
+    def _cut(self, path: Path, rng: np.random.Generator | None) -> tuple[NDArray[np.float32], bool]:
+        """One length of the recording, and whether augmentation made it a spoof."""
         wave = self._wave(path)
         spare = len(wave) - self.samples
         start = int(rng.integers(spare + 1)) if rng is not None and spare > 0 else 0
-        return audio.crop_or_repeat(wave, self.samples, start=start)
+        row = audio.crop_or_repeat(wave, self.samples, start=start)
+        if self.augment is None or rng is None:
+            return row, False
+        changed, drawn = self.augment(row, rng)
+        return audio.crop_or_repeat(changed, self.samples), self.augment.made_spoof(drawn)
 
     def _beside(self, positions: list[int], rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """A reference for each clip; zeros and length 0 where it has none."""
         assert self.references is not None
         paths = [self.references.choose(self.manifest.trials[p], rng) for p in positions]
         nothing = np.zeros(self.samples, dtype=np.float32)
-        rows = np.stack([nothing if path is None else self._cut(path, rng) for path in paths])
+        rows = np.stack([nothing if path is None else self._cut(path, rng)[0] for path in paths])
         length = torch.tensor([0 if path is None else self.samples for path in paths])
         return torch.from_numpy(rows), length
 

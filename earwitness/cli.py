@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from earwitness.augment_verbs import augment
 from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
 from earwitness.corpus_verbs import corpus, manifest
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
@@ -330,7 +331,7 @@ def demo(
     run_demo(out, quick=quick, say=typer.echo, progress=_progress)
 
 
-for verb in (metrics, evaluate, calibrate, fuse, apply, threshold):
+for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment):
     app.command()(verb)
 app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
 app.add_typer(corpus, name="corpus")

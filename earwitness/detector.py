@@ -263,11 +263,20 @@ class Detector(nn.Module):
         rule = self.rule.state_dict() if self.rule else {}
         return self.state_dict() | {f"rule.{name}": value for name, value in rule.items()}
 
-    def score(self, recording: str | Path | Any, *, windows: Windows | None = None) -> ClipScore:
+    def score(
+        self,
+        recording: str | Path | Any,
+        *,
+        windows: Windows | None = None,
+        reference: str | Path | Any = None,
+    ) -> ClipScore:
         """Score a whole recording (a path, or a mono wave at 16 kHz) in overlapping windows.
 
+        A ``reference`` is a genuine recording of the same speaker, heard from its beginning for as long
+        as a window, by back ends that want one.
+
         Raises:
-            SettingsError: the detector was made for vectors.
+            SettingsError: the detector was made for vectors, or hears no references.
             AudioError: the file cannot be used; the message says why.
         """
         if self.front_end.eats != "wave":
@@ -282,21 +291,36 @@ class Detector(nn.Module):
         policy = windows or self.windows
         window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
         starts = audio.windows(len(wave), window, hop)
+        beside = self._beside(reference, window)
         scores = [
             s
             for first in range(0, len(starts), 64)  # bounded memory for recordings of any length
-            for s in self._score_windows(wave, starts[first : first + 64], window)
+            for s in self._score_windows(wave, starts[first : first + 64], window, beside)
         ]
         seconds = tuple(s / audio.SAMPLE_RATE for s in starts)
         return ClipScore(sum(scores) / len(scores), min(scores), seconds, tuple(scores))
 
+    def _beside(self, reference: Any, window: int) -> Tensor | None:
+        """The reference's first samples (samples,)."""
+        if reference is None:
+            return None
+        if not self.wants_reference:
+            raise SettingsError(
+                f"the back end {self.settings['back_end']['name']!r} hears no references; leave it out."
+            )
+        wave = audio.read(reference).wave if isinstance(reference, str | Path) else reference
+        return torch.as_tensor(wave[:window], dtype=torch.float32, device=self.device)
+
     @torch.no_grad()
-    def _score_windows(self, wave: Any, starts: list[int], window: int) -> list[float]:
+    def _score_windows(
+        self, wave: Any, starts: list[int], window: int, beside: Tensor | None
+    ) -> list[float]:
         rows = [audio.crop_or_repeat(wave, window, start=start) for start in starts]
         modes = {module: module.training for module in self.modules()}
         self.eval()
         stacked = torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in rows])
-        scores = self.judge(stacked.to(self.device)).score.cpu().double().tolist()
+        pair = () if beside is None else (beside.expand(len(rows), -1),)
+        scores = self.judge(stacked.to(self.device), None, *pair).score.cpu().double().tolist()
         for module, mode in modes.items():
             module.training = mode
         return scores
@@ -329,14 +353,20 @@ class Detector(nn.Module):
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> "Detector":
+    def load(cls, folder: str | Path, *, tune: str | None = None) -> "Detector":
         """Read a detector that ``save`` wrote, in evaluation mode.
+
+        ``tune`` has other weights of its front end learn from now on (see the front end ``ssl``): a
+        second stage of training.
 
         Raises:
             CheckpointError: absent, truncated, corrupted, foreign, or of another version.
+            SettingsError: ``tune``, and the front end has no such setting, or other weights with it.
         """
         folder = Path(folder)
         card = _read_card(folder)
+        if tune is not None:
+            card["front_end"] = _retuned(card["front_end"], tune)
         path = folder / "weights.safetensors"
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file; a detector has card.json and weights.")
@@ -370,6 +400,18 @@ class Detector(nn.Module):
             built = RULES.build(**rule)
             built.load_state_dict(of_rule)
             self.set_rule(built)
+
+
+def _retuned(front_end: Mapping[str, Any], tune: str) -> dict[str, Any]:
+    """Settings of a front end whose other weights learn; adapters are weights that others lack."""
+    before = front_end.get("tune")
+    if before is None:
+        raise SettingsError(f"the front end {front_end['name']!r} has no setting 'tune'.")
+    if "lora" in (before, tune) and before != tune:
+        raise SettingsError(
+            f"a detector with tune = {before!r} can't go on with {tune!r}: adapters are other weights."
+        )
+    return {**front_end, "tune": tune}
 
 
 def _at_least(wave: Tensor, samples: int) -> Tensor:

@@ -11,6 +11,7 @@ __all__ = ["Finding", "describe_shelf", "describe_strategies", "examine", "shelv
 
 _SHELVES = {
     "corpora": "CORPORA",
+    "augment": "AUGMENTS",
     "frontends": "FRONTENDS",
     "backends": "BACKENDS",
     "strategies": "STRATEGIES",

@@ -51,7 +51,7 @@ from earwitness.references import Policy
 from earwitness.settings import read_settings, refuse_unknown, require_section, vary
 from earwitness.shelf import bind_settings
 from earwitness.strategies import STRATEGIES
-from earwitness.streams import Stream, require_thinning
+from earwitness.streams import Stream, Task, require_thinning
 from earwitness.training import Training
 from earwitness.trials import CLASSES, Manifest, join_manifests
 
@@ -66,7 +66,7 @@ _STREAM = (
     *("corpus", "root", "by", "order", "orders", "dev_split", "test_split", "unusable", "reader"),
     *_THINNING,
 )
-_DETECTOR = ("front_end", "back_end", "windows")
+_DETECTOR = ("front_end", "back_end", "windows", "start", "tune")
 _EVALUATION = ("splits", "untrained")
 
 
@@ -137,7 +137,13 @@ class Experiment:
 
     def _check(self) -> None:
         """Build everything that needs no data, so that a typo fails before the first step."""
-        detector = self.detector(0)
+        seeds = self.settings["seeds"]
+        whole = isinstance(seeds, list) and all(isinstance(s, int) and s >= 0 for s in seeds)
+        if not seeds or not whole or len(set(seeds)) < len(seeds):
+            raise SettingsError(
+                f"seeds is {seeds!r}, expected a list of different whole numbers from 0."
+            )
+        detector = self.detector(seeds[0])
         require_section(self.settings.get("references", {}), "[references]")
         if self.references != Policy() and not detector.wants_reference:
             raise SettingsError("[references]: this back end hears none; take rat or ff_pair.")
@@ -145,12 +151,6 @@ class Experiment:
             require_section(self.settings["strategies"][label], f"[strategies.{label}]")
             self.strategy(label)
             detector.require_seconds(self.training(label).seconds, "training.seconds")
-        seeds = self.settings["seeds"]
-        whole = isinstance(seeds, list) and all(isinstance(s, int) and s >= 0 for s in seeds)
-        if not seeds or not whole or len(set(seeds)) < len(seeds):
-            raise SettingsError(
-                f"seeds is {seeds!r}, expected a list of different whole numbers from 0."
-            )
         self._check_orders()
         stream = self.settings["stream"]
         try:
@@ -229,8 +229,14 @@ class Experiment:
         return Windows(**bind_settings(Windows, windows, "windows"))
 
     def detector(self, seed: int, classes: Iterable[str] = CLASSES) -> Detector:
-        """A new detector with the weights that ``seed`` gives."""
+        """A new detector with the weights that ``seed`` gives, or a saved one to go on from.
+
+        ``[detector] start`` names its folder, with ``{seed}`` where each seed has its own; ``tune`` has
+        other weights of its front end learn.
+        """
         parts = self.settings["detector"]
+        if "start" in parts:
+            return self._started(str(parts["start"]).replace("{seed}", str(seed)), classes)
         return Detector.build(
             parts.get("front_end", "logmel"),
             parts.get("back_end", "resnet"),
@@ -238,6 +244,19 @@ class Experiment:
             windows=self.windows(),
             classes=classes,
         )
+
+    def _started(self, folder: str, classes: Iterable[str]) -> Detector:
+        parts = self.settings["detector"]
+        others = [name for name in ("front_end", "back_end") if name in parts]
+        if others:
+            raise SettingsError(f"[detector] start has its own {others[0]}; leave that out.")
+        detector = Detector.load(self.folder / folder, tune=parts.get("tune"))
+        if "windows" in parts:
+            detector.windows = self.windows()
+        if detector.classes != tuple(classes):
+            raise SettingsError(f"[detector] start: {folder} names {', '.join(detector.classes)}.")
+        detector.card = {}
+        return detector
 
     def orders(self, stream: Stream) -> list[tuple[str, ...]]:
         """The orders in which the tasks are learned, all different; the first is the stream's own.
@@ -283,10 +302,13 @@ class Experiment:
             test_split=stream.get("test_split", "test"),
         )
         chosen = {task.name for task in tasks}
-        counts = manifest.counts(stream.get("by", "domain"))
+        column = stream.get("by", "domain")
+        counts = {"all": len(manifest)} if column == "all" else manifest.counts(column)
         self.left_out.update({name: n for name, n in counts.items() if name not in chosen})
         thin = {key: stream[key] for key in _THINNING if key in stream}
         tasks = tasks.thinned(**thin) if thin else tasks
+        kept = self.references.kept
+        tasks = Stream(Task(t.name, kept(t.train), kept(t.dev), kept(t.test)) for t in tasks)
         for position, task in enumerate(tasks):
             needed = (task.dev, task.test) if position < learned else (task.train, task.dev, task.test)
             for part in needed:

@@ -82,6 +82,8 @@ class Policy:
         scoring: the same; none by default, as what helped in learning may be taken away.
         enrolment: a list of each speaker's files, and ``root``: the folder where they lie.
         seed: of the choice when scores are made.
+        without: trials that have no reference by the training policy are heard without one (``keep``),
+            or left out of the experiment (``leave-out``), so that both ways are judged on the same.
 
     >>> Policy(training="same-speaker").of(Manifest("m", [Trial("a", "a.wav", "spoof")]), "scoring")
     """
@@ -91,6 +93,15 @@ class Policy:
     enrolment: str = ""
     root: str = ""
     seed: int = 0
+    without: Literal["keep", "leave-out"] = "keep"
+
+    def kept(self, manifest: Manifest) -> Manifest:
+        """The trials that take part."""
+        found = self.of(manifest, "training") if self.without == "leave-out" else None
+        if found is None:
+            return manifest
+        missing = set(found.missing)
+        return manifest.where(lambda trial: trial.id not in missing)
 
     def of(self, manifest: Manifest, purpose: Literal["training", "scoring"]) -> References | None:
         """The references of a manifest's trials.

@@ -43,6 +43,19 @@ if TYPE_CHECKING:
 
 __all__ = ["compare_score_files", "evaluate", "metrics"]
 
+DetectorFolder = Annotated[
+    Path | None, typer.Option("--detector", "-d", help="score a manifest with it, to judge references")
+]
+Ways = Annotated[
+    list[str] | None,
+    typer.Option(help="real, zero, silence, noise, snr=10, duration=1, mismatch, or all of them"),
+]
+PolicyName = Annotated[str, typer.Option(help="of references: same-speaker, rat-compat, enrolment")]
+Enrolment = Annotated[Path | None, typer.Option(help="list of each speaker's files, beside them")]
+OutFolder = Annotated[
+    Path | None, typer.Option("--out", "-o", help="with --detector: folder for scores and pictures")
+]
+
 
 def metrics(
     scores: ScoreFile,
@@ -114,8 +127,29 @@ def evaluate(
     higher_is: HigherIs = None,
     one_is: OneIs = None,
     probabilities: Probabilities = False,
+    detector: DetectorFolder = None,
+    reference: Ways = None,
+    policy: PolicyName = "same-speaker",
+    enrolment: Enrolment = None,
+    out: OutFolder = None,
 ) -> None:
-    """Judge a score file, whole and by attack, codec, speaker or any column of its protocol."""
+    """Judge a score file, whole and by attack, codec, speaker or any column of its protocol.
+
+    With --detector, a manifest in place of the score file: what references are worth to it.
+    """
+    if detector is not None or reference:
+        from earwitness.reference_verbs import evaluate_references
+
+        if detector is None or protocol is not None or by or csv or html:
+            raise SettingsError(
+                "--reference goes with --detector and a manifest; --protocol, --by, --csv and --html "
+                "don't go with it."
+            )
+        evaluate_references(
+            scores, detector, reference or ["all"], policy=policy, enrolment=enrolment, draws=draws,
+            unit=unit, json=json, out=out,
+        )  # fmt: skip
+        return
     from earwitness.breakdown import break_down
     from earwitness.evaluation import evaluate as judge
     from earwitness.reviewing import review_trials

@@ -121,9 +121,10 @@ class Stream:
     ) -> "Stream":
         """Cut a manifest into tasks by a column, and each task by its ``split`` column.
 
+        ``column="all"`` makes one task of everything: training as usual, without a stream.
         ``order`` names the tasks in their order; by default the order of appearance.
         """
-        parts = manifest.split(column)
+        parts = {"all": manifest} if column == "all" else manifest.split(column)
         names = list(order) if order is not None else list(parts)
         for name in names:
             if name not in parts:

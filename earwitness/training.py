@@ -8,6 +8,7 @@ to be read off ``_step``.
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from earwitness.augment.presets import build_all
+from earwitness.backends.base import Output
 from earwitness.batches import Batch, Clips, epoch_batches, random_for
 from earwitness.detector import Detector
 from earwitness.errors import CheckpointError, RunError, SettingsError
@@ -23,6 +26,7 @@ from earwitness.metrics.eer import eer
 from earwitness.references import Policy
 from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
+from earwitness.strategies.flat import rows_of
 from earwitness.streams import Stream, Task
 from earwitness.trials import CLASSES
 
@@ -52,6 +56,11 @@ class Training:
         cache_mib: decoded audio kept in memory; what doesn't fit is read again when needed.
         device: ``cpu``, ``cuda``, ...
         balance: ``classes`` gives the classes of a batch equal weight, ``none`` its clips.
+        precision: ``float32``, or ``bf16``: network and loss under autocast, the weights as they are.
+        accumulate: a batch goes through the network in so many parts, whose gradients are summed: less
+            memory for the same batch. Batch norms then see the parts.
+        augment: what changes training clips: names of the shelf or of presets, or tables with settings
+            (`earwitness.augment`), one after another. Dev and test stay as they are.
         heads: ``all`` classes can be named from the start, or only those ``seen`` in a task so far.
     """
 
@@ -74,15 +83,19 @@ class Training:
     device: str = "cpu"
     balance: Literal["classes", "none"] = "classes"
     heads: Literal["all", "seen"] = "all"
+    precision: Literal["float32", "bf16"] = "float32"
+    accumulate: int = 1
+    augment: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
         positive = (
             *("epochs", "batch_size", "seconds", "learning_rate", "checkpoint_every", "log_every"),
-            *("step_epochs", "step_factor"),
+            *("step_epochs", "step_factor", "accumulate"),
         )
         for name in positive:
             if not getattr(self, name) > 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected > 0.")
+        build_all(self.augment)  # a typo is an error before the first step
         for name in ("momentum", "weight_decay", "clip_norm", "cache_mib"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected >= 0.")
@@ -256,25 +269,45 @@ class _Loop:
         rate = self._set_learning_rate(progress, epoch)
         strategy, learning = self.strategy, self._learning(progress, epoch, rate)
         batch = strategy.extend_batch(learning, batch)
-        output = self.detector.hear(batch)
-        loss = strategy.objective(learning, batch, output)
-        penalty = strategy.penalty(learning, batch, output)
-        loss = loss if penalty is None else loss + penalty
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise RunError(
-                f"task {self.stream[self.where.task].name!r}: the loss became {value}; "
-                "lower training.learning_rate or the strategy's strength."
-            )
         for parameter in self.parameters:
             parameter.grad = None
-        loss.backward()
+        value, output = self._add_gradients(learning, batch)
         strategy.edit_gradients(learning, batch, output)
         if self.training.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         self.optimiser.step()
         strategy.after_step(learning)
         return {"loss": value, "learning_rate": rate}
+
+    def _add_gradients(self, learning: Learning, batch: Batch) -> tuple[float, Output]:
+        """Loss and output of a batch; its gradients, part by part, are in the weights then."""
+        total, outputs = 0.0, []
+        for rows in torch.arange(len(batch)).tensor_split(min(self.training.accumulate, len(batch))):
+            part = batch if len(rows) == len(batch) else rows_of(batch, rows)
+            with self._autocast():
+                output = self.detector.hear(part)
+                loss = self.strategy.objective(learning, part, output)
+                penalty = self.strategy.penalty(learning, part, output)
+            loss = (loss if penalty is None else loss + penalty) * (len(part) / len(batch))
+            total += float(loss.detach())
+            if not math.isfinite(total):
+                raise RunError(
+                    f"task {self.stream[self.where.task].name!r}: the loss became {total}; "
+                    "lower training.learning_rate or the strategy's strength."
+                )
+            loss.backward()
+            outputs.append(output)
+        if len(outputs) == 1:
+            return total, outputs[0]
+        logits, embeddings = (
+            torch.cat([getattr(o, n).detach() for o in outputs]) for n in ("logits", "embedding")
+        )
+        return total, Output(logits, embeddings)
+
+    def _autocast(self) -> Any:
+        on = self.training.precision == "bf16"
+        kind = torch.device(self.training.device).type
+        return torch.autocast(kind, torch.bfloat16) if on else nullcontext()
 
     def _learning(self, progress: float, epoch: int = 0, rate: float = 0.0) -> Learning:
         clips = len(self.stream[self.where.task].train)
@@ -303,8 +336,9 @@ class _Loop:
     def _clips(self, manifest: Any, purpose: Literal["training", "scoring"]) -> Clips:
         front_end, t = self.detector.front_end, self.training
         own = {"kind": front_end.eats, **front_end.image}
-        beside = self.references.of(manifest, purpose)
-        return Clips(manifest, seconds=t.seconds, cache_mib=t.cache_mib, references=beside, **own)
+        own["references"] = self.references.of(manifest, purpose)
+        own["augment"] = build_all(t.augment) if purpose == "training" else None
+        return Clips(manifest, seconds=t.seconds, cache_mib=t.cache_mib, **own)
 
     def _seeded(self, purpose: int, number: int) -> Any:
         """Torch's random state for one step, a function of where the step is; restored after."""
@@ -401,6 +435,9 @@ class _Loop:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; the stream's length may grow."""
         training = {k: v for k, v in vars(self.training).items() if k not in _FREE}
+        for later in ("augment", "precision", "accumulate"):  # runs from before there were these go on
+            if training[later] == getattr(Training, later):
+                training.pop(later)
         identity = {
             "detector": self.detector.settings,
             "strategy": getattr(self.strategy, "built_from", type(self.strategy).__name__),

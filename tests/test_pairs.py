@@ -1,24 +1,29 @@
 """Self-supervised front ends, back ends that hear layers and references, and references themselves."""
 
 import copy
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from typer.testing import CliRunner
 
 from earwitness import Detector, Manifest, Scores, Stream, audio, contracts, score
+from earwitness.augment.presets import build_all
 from earwitness.backends.ff_pair import FFPair
 from earwitness.backends.pooling import MHFA, SLS, make_pooling
 from earwitness.backends.rat import RAT, from_released
 from earwitness.batches import Batch, Clips, join_batches, random_for
+from earwitness.cli import app
 from earwitness.detector import Windows
 from earwitness.errors import CheckpointError, ProtocolError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.frontends._transformers import SHAPES
 from earwitness.frontends.base import Frames
 from earwitness.frontends.ssl import SSL
+from earwitness.reference_grid import diagnose
 from earwitness.references import Policy, Way, find_references, read_enrolment
 from earwitness.strategies import STRATEGIES
 from earwitness.strategies.flat import rows_of
@@ -601,3 +606,168 @@ def test_strategies_work_on_self_supervised_detectors(corpus, tune) -> None:
             layers = {one["layer"] for one in actions}
             assert any(one.startswith("back_end.classifier") for one in layers)
             assert any("lora" in one for one in layers) == (tune == "lora")
+
+
+# What a reference is worth.
+
+
+def test_the_diagnostics_are_their_definitions(corpus) -> None:
+    manifest, detector = corpus[0].test, pair_detector().eval()
+    references = find_references(manifest)
+    found = diagnose(detector, manifest, references)
+    clips = Clips(manifest, seconds=0.25, references=references)
+    for row in range(3):
+        batch = clips.batch([row])
+        test, other = (
+            detector.front_end(wave, torch.tensor([4000])) for wave in (batch.wave, batch.reference)
+        )
+        x, r = (one.values.detach().requires_grad_() for one in (test, other))
+        logits = detector.back_end(Frames(x, test.length), Frames(r, other.length)).logits
+        nn.functional.cross_entropy(logits, batch.label).backward()
+        assert found.test_gradient[row] == pytest.approx(float(x.grad.square().mean().sqrt()), rel=1e-4)
+        assert found.reference_gradient[row] == pytest.approx(
+            float(r.grad.square().mean().sqrt()), rel=1e-4
+        )
+        assert found.margin[row] == pytest.approx(
+            float((logits[0, 0] - logits[0, 1]).detach()), abs=1e-5
+        )
+        zero = detector.back_end(test).logits
+        assert found.zero[row] == pytest.approx(float((zero[0, 0] - zero[0, 1]).detach()), abs=1e-5)
+    told = found.summary()
+    assert told["gradient_ratio"] == pytest.approx(
+        found.reference_gradient.mean() / found.test_gradient.mean()
+    )
+    assert told["margin_share_zero"] == pytest.approx(
+        np.abs(found.margin - found.zero).sum() / np.abs(found.margin).sum()
+    )
+    assert told["branch_ratio"] > 0
+    deaf = Detector.build("lfcc", {"name": "rat", "variant": "baseline"}, windows=Windows(0.25, 0.25))
+    with pytest.raises(SettingsError, match="of the back end rat"):
+        diagnose(deaf, manifest, references)
+
+
+def test_a_network_that_never_hears_its_reference_has_no_slope_by_it(corpus) -> None:
+    front_end = {"name": "ssl", "config": {"shape": "tiny"}, "layers": "all", "keep": 1}
+    back_end = {"name": "rat", "heads": 2, "inner": 8, "variant": "zeroref"}
+    detector = Detector.build(front_end, back_end, windows=Windows(0.25, 0.25))
+    found = diagnose(detector, corpus[0].test, find_references(corpus[0].test))
+    assert found.summary()["gradient_ratio"] == 0
+    assert np.array_equal(found.margin, found.zero)
+
+
+def test_the_grid_from_the_command_line(corpus, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pair_detector().save("detector")
+    corpus[0].test.write(tmp_path / "test.tsv")
+    words = ["evaluate", "test.tsv", "-d", "detector", "--draws", "20", "--unit", "trial"]
+    done = CliRunner().invoke(app, [*words, "--reference", "zero,snr=10", "-o", "grid", "--json"])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert list(told["ways"]) == ["real", "zero", "snr=10"]
+    assert told["ways"]["zero"]["minus_real"].keys() == {"eer", "min_dcf"}
+    zero = score(pair_detector(), corpus[0].test)
+    np.testing.assert_allclose(Scores.read("grid/zero.csv").values, zero.values, atol=1e-6)
+    names = {path.name for path in Path("grid").iterdir()}
+    assert {"real.csv", "references.json", "references.png", "diagnosis.png", "diagnosis.csv"} <= names
+    shown = CliRunner().invoke(app, [*words, "--reference", "mismatch"])
+    assert "gradient ratio" in shown.output
+    with pytest.raises(SettingsError, match="goes with --detector"):
+        app([*words[:2], "--reference", "zero"], standalone_mode=False)
+    with pytest.raises(SettingsError, match="nothing to compare"):
+        app([*words, "--policy", "none"], standalone_mode=False)
+
+
+def test_trials_without_a_reference_can_be_left_out(corpus) -> None:
+    lonely = Manifest(
+        "m", [*LISTED.trials, Trial("g", "g.wav", "spoof", speaker="s1")], root=LISTED.root
+    )
+    assert [t.id for t in Policy(training="same-speaker", without="leave-out").kept(lonely)] == list(
+        "abceg"
+    )
+    assert len(Policy(training="same-speaker").kept(lonely)) == 7
+
+
+def test_clips_are_augmented_in_training_alone(corpus) -> None:
+    manifest = corpus[0].train
+    how = build_all([{"name": "gain", "decibels": [6.0206, 6.0206]}])
+    plain, changed = Clips(manifest, seconds=0.25), Clips(manifest, seconds=0.25, augment=how)
+    expected = 2 * plain.batch([0, 1], random_for(1)).wave
+    assert changed.batch([0], random_for(1)).wave.shape == (1, 4000)
+    torch.testing.assert_close(
+        changed.batch([0], random_for(1)).wave, expected[:1], rtol=1e-5, atol=1e-7
+    )
+    assert torch.equal(changed.batch([0, 1]).wave, plain.batch([0, 1]).wave)
+    copies = Clips(manifest, seconds=0.25, augment=build_all(["lpc"]))
+    bonafide = [n for n, t in enumerate(manifest) if t.label == "bonafide"][:2]
+    assert copies.batch(bonafide, random_for(1)).label.tolist() == [1, 1]
+    with pytest.raises(SettingsError, match="did you mean 'rawboost'"):
+        Training(augment=("rawbost",))
+
+
+# Stages, precision and memory.
+
+
+def test_a_second_stage_starts_from_the_first(corpus, tmp_path) -> None:
+    first = pair_detector()
+    first.save(tmp_path / "seed-7")
+    second = Detector.load(tmp_path / "seed-7", tune="all")
+    assert second.digest == first.digest
+    assert all(p.requires_grad for p in second.parameters())
+    settings = {
+        "name": "stage 2", "seeds": [7], "stream": {"root": "x"},
+        "detector": {"start": "seed-{seed}", "tune": "all", "windows": {"seconds": 0.25, "hop": 0.25}},
+    }  # fmt: skip
+    experiment = Experiment.from_settings(settings, folder=tmp_path)
+    assert experiment.detector(7).digest == first.digest
+    with pytest.raises(SettingsError, match="adapters are other weights"):
+        Detector.load(tmp_path / "seed-7", tune="lora")
+    Detector.build("lfcc", "linear", windows=Windows(0.25, 0.25)).save(tmp_path / "plain")
+    with pytest.raises(SettingsError, match="no setting 'tune'"):
+        Detector.load(tmp_path / "plain", tune="all")
+    settings["detector"]["back_end"] = "rat"
+    with pytest.raises(SettingsError, match="has its own back_end"):
+        Experiment.from_settings(settings, folder=tmp_path)
+
+
+def test_one_file_beside_another(corpus) -> None:
+    manifest, detector = corpus[0].test, pair_detector()
+    path, other = (manifest.path(t) for t in manifest.trials[:2])
+    with_one = detector.score(path, reference=other)
+    assert with_one.mean != detector.score(path).mean
+    references = find_references(manifest)
+    found = score(detector, manifest, references=references)
+    trial = manifest.trials[0]
+    own = detector.score(manifest.path(trial), reference=references.choose(trial))
+    assert own.mean == pytest.approx(found.values[0], abs=1e-5)
+    with pytest.raises(SettingsError, match="hears no references"):
+        Detector.build("lfcc", "linear", windows=Windows(0.25, 0.25)).score(path, reference=other)
+
+
+def weights_after(corpus, **settings) -> torch.Tensor:
+    common = {"epochs": 1, "batch_size": 6, "seconds": 0.25, "learning_rate": 0.05, "balance": "none"}
+    detector = Detector.build("lfcc", "linear", windows=Windows(0.25, 0.25))
+    for _ in learn(
+        detector, STRATEGIES.build("naive"), corpus, training=Training(**{**common, **settings}), seed=1
+    ):
+        pass
+    return detector.back_end.head.weight.detach().clone()
+
+
+def test_a_batch_in_parts_is_the_same_batch(corpus) -> None:
+    whole = weights_after(corpus)
+    torch.testing.assert_close(weights_after(corpus, accumulate=3), whole, rtol=0, atol=1e-5)
+    assert not torch.allclose(weights_after(corpus, batch_size=2), whole, atol=1e-4)
+    rounded = weights_after(corpus, precision="bf16")
+    assert rounded.dtype == torch.float32
+    assert not torch.equal(rounded, whole)
+    torch.testing.assert_close(rounded, whole, rtol=0.1, atol=0.05)
+
+
+def test_checkpointed_activations_give_the_same_gradients() -> None:
+    found = []
+    for checkpointing in (False, True):
+        front_end = tiny(tune="all", checkpointing=checkpointing, dropout=0.0).train()
+        front_end(torch.ones(1, 4000).cumsum(1) / 4000, torch.tensor([4000])).values.sum().backward()
+        found.append([p.grad.clone() for p in front_end.parameters()])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)

@@ -12,6 +12,7 @@ import pytest
 
 import earwitness
 from earwitness import contracts
+from earwitness.augment import AUGMENTS
 from earwitness.backends import BACKENDS
 from earwitness.corpora import CORPORA
 from earwitness.frontends import FRONTENDS
@@ -20,7 +21,7 @@ from earwitness.shelf import Shelf
 from earwitness.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
-SHELVES = [BACKENDS, CORPORA, FRONTENDS, METRICS, STRATEGIES]
+SHELVES = [AUGMENTS, BACKENDS, CORPORA, FRONTENDS, METRICS, STRATEGIES]
 
 
 def test_the_public_names():

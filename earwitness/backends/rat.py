@@ -107,6 +107,19 @@ class RAT(PairBackEnd):
         whole[there] = attended
         return whole
 
+    def branches(self, frames: Frames, reference: Frames | None) -> tuple[Tensor, Tensor]:
+        """What attention and the MLP add to each frame, (batch, layer, frame, feature) both.
+
+        Raises:
+            SettingsError: the variant has no block.
+        """
+        if self.variant == "baseline":
+            raise SettingsError("back end 'rat': the baseline has neither attention nor an MLP.")
+        values = _layered(frames.values)
+        normed = self.before(values)
+        attended = self._attended(normed, frames.length, reference)
+        return attended.expand_as(values), self.mlp(normed)
+
     def without_reference(self) -> Tensor:
         """What attention gives when all keys and values are zero: (1, 1, 1, feature)."""
         return F.linear(self.value.bias, self.out.weight, self.out.bias).view(1, 1, 1, -1)

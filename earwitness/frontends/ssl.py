@@ -38,6 +38,8 @@ class SSL(FrontEnd):
         top, rank: see ``tune``.
         dropout: of the encoder when it learns; by default the model's own. Frozen weights have none.
         normalise: clips to zero mean and unit variance; by default as the model was trained.
+        checkpointing: forget activations and compute them again, which saves memory for a third more
+            time.
         compat: ``"rat"`` repeats the released code of RAT: waves are normalised over the whole batch,
             padding included, and nothing is masked, so a score depends on batch mates.
 
@@ -62,6 +64,7 @@ class SSL(FrontEnd):
         rank: int = 8,
         dropout: float | None = None,
         normalise: bool | None = None,
+        checkpointing: bool = False,
         compat: Literal["", "rat"] = "",
     ):
         super().__init__()
@@ -82,6 +85,9 @@ class SSL(FrontEnd):
         trained = self.encoder.normalises if normalise is None and weights == "" else normalise
         self.normalise = _as_trained(weights, self.encoder.normalises) if trained is None else trained
         self.tuned = tune
+        if checkpointing:
+            model = self.encoder.model
+            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
         self._freeze(tune, top, rank)
 
     def _freeze(self, tune: str, top: int, rank: int) -> None:

@@ -1,0 +1,29 @@
+"""Tests and examples of an optional part that isn't installed are skipped, and say so."""
+
+import doctest
+from collections.abc import Generator
+from importlib import util
+
+import pytest
+
+from earwitness.errors import MissingExtra
+
+OPTIONAL = {"augment": ("pyworld", "audiomentations")}
+
+
+def is_absent(error: BaseException) -> bool:
+    """Whether an error is about an optional part, and that isn't here."""
+    names = OPTIONAL.get(error.extra, ()) if isinstance(error, MissingExtra) else ()
+    return any(util.find_spec(name) is None for name in names)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """Turn `MissingExtra` into a skip where the part is really absent, in tests and in docstrings."""
+    try:
+        return (yield)
+    except (MissingExtra, doctest.UnexpectedException) as error:
+        cause = error.exc_info[1] if isinstance(error, doctest.UnexpectedException) else error
+        if is_absent(cause):
+            pytest.skip(str(cause))
+        raise
