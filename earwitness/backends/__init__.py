@@ -14,6 +14,10 @@ BACKENDS = Shelf(
         "ff_pair": "ff_pair:FFPair",
         "lcnn": "lcnn:LCNN",
         "resnet": "resnet:ResNet",
+        "convnext": "convnext:ConvNeXt",
+        "nes2net": "nes2net:Nes2Net",
+        "rawnet2": "rawnet2:RawNet2",
+        "aasist": "aasist:AASIST",
     },
     helpers=("base", "layers", "pooling"),
 )

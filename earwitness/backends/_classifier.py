@@ -2,15 +2,22 @@
 
 from torch import nn
 
+from earwitness.errors import SettingsError
+
 __all__ = ["narrowing"]
 
 
 def narrowing(features: int) -> nn.Sequential:
     """Linear, BatchNorm, ReLU, twice, halving the width each time; the head comes after it.
 
+    Raises:
+        SettingsError: fewer than four features.
+
     >>> sum(p.numel() for p in narrowing(1024).parameters()) + 256 * 2 + 2
     658178
     """
+    if features < 4:
+        raise SettingsError(f"a vector of {features} can't be halved twice; take more features.")
     half, quarter = features // 2, features // 4
     return nn.Sequential(
         nn.Linear(features, half),

@@ -8,6 +8,7 @@ FRONTENDS = Shelf(
     "earwitness.frontends",
     "front end",
     {
+        "wave": "wave:Wave",
         "raw": "raw:Raw",
         "logmel": "logmel:LogMel",
         "lfcc": "lfcc:LFCC",
