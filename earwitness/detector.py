@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import earwitness
 from earwitness import audio
 from earwitness.backends import BACKENDS
+from earwitness.backends._heads import make_head
 from earwitness.backends.base import Output
 from earwitness.errors import CheckpointError, SettingsError
 from earwitness.files import digest, write_atomically, write_json
@@ -102,7 +103,11 @@ class Detector(nn.Module):
                 f"{self.front_end.layers}; set its layers to 'weighted' or to one of them."
             )
         fixed = {name: given[name] for name in given if name != "classes"}
-        self.back_end = BACKENDS.build(**{**given, **back_end, **fixed})
+        own = {**given, **back_end, **fixed}
+        kind = own.pop("head", "linear")
+        self.back_end = BACKENDS.build(**own)
+        if kind != "linear":
+            self.back_end.head = make_head(kind, self.back_end.dim, len(self.classes))
         if self.back_end.head.out_features != len(self.classes):
             raise SettingsError(
                 f"the back end has {self.back_end.head.out_features} logits for "
@@ -110,7 +115,8 @@ class Detector(nn.Module):
             )
         self.settings = {
             "front_end": self.front_end.resolved(self.front_end.built_from),
-            "back_end": {k: v for k, v in self.back_end.built_from.items() if k not in given},
+            "back_end": {k: v for k, v in self.back_end.built_from.items() if k not in given}
+            | ({} if kind == "linear" else {"head": kind}),
         }
         self.windows = windows or Windows()
         self.require_seconds(self.windows.seconds, "windows.seconds")

@@ -14,6 +14,7 @@ _SHELVES = {
     "augment": "AUGMENTS",
     "frontends": "FRONTENDS",
     "backends": "BACKENDS",
+    "losses": "LOSSES",
     "strategies": "STRATEGIES",
     "rules": "RULES",
     "metrics": "METRICS",

@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from earwitness.augment.presets import build_all
+from earwitness.backends._heads import head_kind
 from earwitness.backends.base import Output
 from earwitness.batches import Batch, Clips, epoch_batches, random_for
 from earwitness.detector import Detector
 from earwitness.errors import CheckpointError, RunError, SettingsError
-from earwitness.losses import CRITERIA, Criterion
+from earwitness.losses import CRITERIA, LOSSES, Criterion, Loss
 from earwitness.metrics.eer import eer
 from earwitness.references import Policy
 from earwitness.state import load_state, save_state
@@ -56,6 +57,8 @@ class Training:
         cache_mib: decoded audio kept in memory; what doesn't fit is read again when needed.
         device: ``cpu``, ``cuda``, ...
         balance: ``classes`` gives the classes of a batch equal weight, ``none`` its clips.
+        loss: a name of the shelf `losses`, or a table with settings, in place of cross-entropy; its own
+            ``weights`` then stand in place of ``balance``.
         precision: ``float32``, or ``bf16``: network and loss under autocast, the weights as they are.
         accumulate: a batch goes through the network in so many parts, whose gradients are summed: less
             memory for the same batch. Batch norms then see the parts.
@@ -82,6 +85,7 @@ class Training:
     cache_mib: int = 2048
     device: str = "cpu"
     balance: Literal["classes", "none"] = "classes"
+    loss: Any = ""
     heads: Literal["all", "seen"] = "all"
     precision: Literal["float32", "bf16"] = "float32"
     accumulate: int = 1
@@ -96,9 +100,23 @@ class Training:
             if not getattr(self, name) > 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected > 0.")
         build_all(self.augment)  # a typo is an error before the first step
+        self.criterion()
         for name in ("momentum", "weight_decay", "clip_norm", "cache_mib"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected >= 0.")
+
+    def criterion(self) -> Criterion:
+        """The loss that the settings ask for.
+
+        Raises:
+            SettingsError: no such loss or setting.
+        """
+        if not self.loss:
+            return CRITERIA[self.balance]
+        table = {"name": self.loss} if isinstance(self.loss, str) else dict(self.loss)
+        if "name" not in table:
+            raise SettingsError(f"training: loss is {table}, expected a table with a name.")
+        return LOSSES.build(**table)
 
 
 @dataclass(frozen=True)
@@ -151,7 +169,9 @@ def learn(
         RunError: the loss became infinite or NaN.
     """
     training = training or Training()
-    criterion = criterion or CRITERIA[training.balance]
+    criterion = criterion or training.criterion()
+    if isinstance(criterion, Loss):
+        criterion.check_head(head_kind(detector.back_end.head))
     loop = _Loop(detector, strategy, stream, training, criterion, seed, on_step)
     loop.path = Path(checkpoint) if checkpoint else None
     loop.references = (references or Policy()) if detector.wants_reference else Policy()
@@ -435,7 +455,12 @@ class _Loop:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; the stream's length may grow."""
         training = {k: v for k, v in vars(self.training).items() if k not in _FREE}
-        for later in ("augment", "precision", "accumulate"):  # runs from before there were these go on
+        for later in (
+            "loss",
+            "augment",
+            "precision",
+            "accumulate",
+        ):  # runs from before there were these go on
             if training[later] == getattr(Training, later):
                 training.pop(later)
         identity = {

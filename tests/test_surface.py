@@ -16,12 +16,13 @@ from earwitness.augment import AUGMENTS
 from earwitness.backends import BACKENDS
 from earwitness.corpora import CORPORA
 from earwitness.frontends import FRONTENDS
+from earwitness.losses import LOSSES
 from earwitness.metrics import METRICS
 from earwitness.shelf import Shelf
 from earwitness.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
-SHELVES = [AUGMENTS, BACKENDS, CORPORA, FRONTENDS, METRICS, STRATEGIES]
+SHELVES = [AUGMENTS, BACKENDS, CORPORA, FRONTENDS, LOSSES, METRICS, STRATEGIES]
 
 
 def test_the_public_names():
