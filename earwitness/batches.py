@@ -41,7 +41,7 @@ class Batch:
     ``wave`` (batch, samples), or (batch, dim) where vectors or the pixels of images (0 to 1) stand in
     for audio; ``length`` (batch,) valid samples of each row; ``label`` (batch,) index into the
     classes; ``reference`` as ``wave`` for back ends that want one, and ``reference_length``, which is
-    0 where a clip has none.
+    0 where a clip has none; ``whole`` the labels of the batch that this one is a part of.
     """
 
     wave: Tensor
@@ -50,6 +50,7 @@ class Batch:
     ids: tuple[str, ...]
     reference: Tensor | None = None
     reference_length: Tensor | None = None
+    whole: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ids)

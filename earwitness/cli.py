@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 the data or the run failed; 2 wrong usage. Heavy libraries
 the commands that need them, so that ``earwitness --help`` is quick.
 """
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -95,6 +96,8 @@ def run(
     from earwitness.experiment import Experiment
     from earwitness.running import run as run_experiment
 
+    if int(os.environ.get("RANK", "0")) > 0:  # of several processes, the first one talks
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     plan = Experiment.read(experiment, overrides or [])
     folder = out or Path("runs") / plan.name
     with _progress(plan) as on_step:

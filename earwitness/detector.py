@@ -21,7 +21,7 @@ from earwitness.backends import BACKENDS
 from earwitness.backends._heads import make_head
 from earwitness.backends.base import Output
 from earwitness.errors import CheckpointError, SettingsError
-from earwitness.files import digest, write_atomically, write_json
+from earwitness.files import digest, is_read_only, write_atomically, write_json
 from earwitness.frontends import FRONTENDS
 from earwitness.frontends.base import Frames
 from earwitness.rules import RULES
@@ -333,6 +333,8 @@ class Detector(nn.Module):
 
     def save(self, folder: str | Path) -> None:
         """Write ``weights.safetensors`` and ``card.json`` into a folder, each atomically."""
+        if is_read_only():
+            return
         folder = Path(folder)
         state = self.whole_state()
         weights = {n: v.detach().cpu().contiguous() for n, v in state.items()}

@@ -12,13 +12,28 @@ from earwitness.errors import ProtocolError, RunError, SettingsError
 __all__ = [
     "append_line",
     "digest",
+    "is_read_only",
     "read_text",
     "remove_leftovers",
     "require_new_outputs",
+    "set_read_only",
     "write_atomically",
     "write_json",
     "write_text",
 ]
+
+
+_state = {"read_only": False}
+
+
+def set_read_only(on: bool) -> None:
+    """Whether writing does nothing: of several processes at one run, the first alone writes."""
+    _state["read_only"] = on
+
+
+def is_read_only() -> bool:
+    """Whether writing does nothing."""
+    return _state["read_only"]
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
@@ -32,6 +47,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], object]) -> None:
         RunError: a folder is there.
     """
     path = Path(path)
+    if _state["read_only"]:
+        return
     if path.is_dir():
         raise RunError(f"{path}: a folder is there; expected the name of a file to write.")
     if path.is_symlink():
@@ -109,6 +126,8 @@ def remove_leftovers(folder: str | Path) -> None:
 
     Those of safetensors, which writes one of its own beside ours, are ``.tmp`` and some letters.
     """
+    if _state["read_only"]:
+        return
     for pattern in (".*.tmp", ".tmp*"):
         for path in Path(folder).rglob(pattern):
             path.unlink(missing_ok=True)
@@ -116,6 +135,8 @@ def remove_leftovers(folder: str | Path) -> None:
 
 def append_line(path: str | Path, value: object) -> None:
     """Append ``value`` as one line of JSON."""
+    if _state["read_only"]:
+        return
     with open(path, "a", encoding="utf-8") as log:
         log.write(json.dumps(value, ensure_ascii=False) + "\n")
 

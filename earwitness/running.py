@@ -21,8 +21,9 @@ from typing import Any
 
 import torch
 
+from earwitness import distributed
 from earwitness.detector import Detector
-from earwitness.errors import ProtocolError, RunError
+from earwitness.errors import ProtocolError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
 from earwitness.records import (
@@ -64,11 +65,27 @@ def run(
     With ``keep_going`` a run that fails (its loss becomes NaN, say) leaves ``failed.json`` with the
     reason, the others go on, and `RunFolder.failed` names it; it is not tried again.
 
+    Started by ``torchrun``, several processes learn each run together: each hears its share of every
+    batch and scores its share of every manifest, and the first one writes.
+
     Raises:
         CheckpointError: the folder holds runs of other settings.
         RunError: a run failed, or another process is at work in the folder.
     """
-    folder = Path(folder)
+    if distributed.is_asked_for() and (workers > 1 or reuse):
+        raise SettingsError("several processes at one run go without --workers and --reuse.")
+    with distributed.joined(experiment.training(experiment.labels[0]).device):
+        return _run(experiment, Path(folder), workers, reuse, keep_going, on_step)
+
+
+def _run(
+    experiment: Experiment,
+    folder: Path,
+    workers: int,
+    reuse: Sequence[str | Path],
+    keep_going: bool,
+    on_step: OnStep,
+) -> RunFolder:
     folder.mkdir(parents=True, exist_ok=True)
     stream = experiment.stream(learned=_least_learned(experiment, folder))
     orders = experiment.orders(stream)
@@ -199,7 +216,8 @@ def _run_one(
     try:
         with _lock(one.path / ".lock", wait=30):
             remove_leftovers(one.path)
-            (one.path / "failed.json").unlink(missing_ok=True)
+            if distributed.is_first():
+                (one.path / "failed.json").unlink(missing_ok=True)
             try:
                 _learn_and_judge(experiment, one, stream, on_step)
             except (RunError, ProtocolError) as error:  # the latter: scores that are not finite
@@ -212,7 +230,8 @@ def _run_one(
 
 
 def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:
-    (one.path / "done.json").unlink(missing_ok=True)
+    if distributed.is_first():
+        (one.path / "done.json").unlink(missing_ok=True)
     write_settings(experiment, one, stream)
     detector = experiment.detector(one.seed, stream.classes).to(experiment.training(one.label).device)
     strategy = experiment.strategy(one.label)
@@ -322,7 +341,10 @@ def _cut_log(path: Path, task: int, record: dict[str, Any], one: Run) -> None:
 
 @contextmanager
 def _lock(path: Path, wait: float = 0.0) -> Iterator[None]:
-    """Hold a file lock: two processes never write into one folder."""
+    """Hold a file lock: two runs never write into one folder; further processes of one don't write."""
+    if not distributed.is_first():
+        yield
+        return
     with open(path, "w") as file:
         deadline = time.monotonic() + wait
         while True:

@@ -4,6 +4,7 @@ A score is the mean over a recording's windows. Nobody is scored on the first se
 file that cannot be read is an error, or counted and named when the caller asked for that.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 import earwitness
-from earwitness import audio
+from earwitness import audio, distributed
 from earwitness.batches import load_rows
 from earwitness.corpora.vectors import write
 from earwitness.detector import ClipScore, Detector, Windows
@@ -54,9 +55,9 @@ class _Beside:
         row[: len(heard)] = heard
         return row, len(heard)
 
-    def told(self) -> dict[str, Any]:
+    def told(self, without: int) -> dict[str, Any]:
         """For the scores' provenance."""
-        return {"policy": self.references.policy, "way": str(self.way), "without": self.without}
+        return {"policy": self.references.policy, "way": str(self.way), "without": without}
 
 
 def score(
@@ -89,10 +90,10 @@ def score(
         return _scores(detector, list(manifest), values, manifest, policy, [])
     scored: dict[str, NDArray[np.float64]] = {}
     failed = []
-    decoded = audio.DecodingReport()
     beside = None if references is None else _Beside(detector, references, way, policy)
-    for trial, outcome in _score_waves(detector, manifest, policy, decoded, _forward, beside):
-        on_clip()
+    found, decoders, without = _outcomes(detector, manifest, policy, beside, on_clip)
+    for trial in manifest:
+        outcome = found[trial.id]
         if not isinstance(outcome, AudioError):
             scored[trial.id] = outcome
         elif on_error == "raise":
@@ -104,10 +105,30 @@ def score(
     trials = [trial for trial in manifest if trial.id in scored]
     values = np.stack([scored[trial.id] for trial in trials])
     scores = _scores(detector, trials, values, manifest, policy, failed)
-    scores.provenance["coverage"]["decoders"] = dict(decoded.decoders)
+    scores.provenance["coverage"]["decoders"] = decoders
     if beside is not None:
-        scores.provenance["references"] = beside.told()
+        scores.provenance["references"] = beside.told(without)
     return scores
+
+
+def _outcomes(
+    detector: Detector,
+    manifest: Manifest,
+    policy: Windows,
+    beside: "_Beside | None",
+    on_clip: Callable[[], None],
+) -> tuple[dict[str, NDArray[np.float64] | AudioError], dict[str, int], int]:
+    """Each trial's value or error, from all processes; who decoded; how many lack a reference."""
+    own = [manifest.trials[n] for n in range(distributed.rank(), len(manifest), distributed.size())]
+    decoded = audio.DecodingReport()
+    found: dict[str, NDArray[np.float64] | AudioError] = {}
+    for trial, outcome in _score_waves(detector, manifest, policy, decoded, _forward, beside, own):
+        on_clip()
+        found[trial.id] = outcome
+    every = distributed.gather((found, decoded.decoders, beside.without if beside else 0))
+    decoders = sum((one for _, one, _ in every), start=Counter[str]())
+    together = {name: value for part, _, _ in every for name, value in part.items()}
+    return together, dict(decoders), sum(n for _, _, n in every)
 
 
 def score_files(
@@ -158,13 +179,14 @@ def _score_waves(
     decoded: audio.DecodingReport,
     forward: Forward,
     beside: _Beside | None = None,
+    trials: Sequence[Trial] | None = None,
 ) -> Iterator[tuple[Trial, NDArray[np.float64] | AudioError]]:
     """Gather windows of successive clips into full batches; give back a mean for each clip."""
     window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
     waiting: list[tuple[Trial, int]] = []
     rows: list[Row] = []
     pairs: list[tuple[Row, int]] = []
-    for trial in manifest:
+    for trial in manifest if trials is None else trials:
         try:
             clip = audio.read(manifest.path(trial))
             pair = [beside.of(trial)] if beside else []

@@ -9,13 +9,15 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from earwitness import distributed
 from earwitness.augment.presets import build_all
 from earwitness.backends._heads import head_kind
 from earwitness.backends.base import Output
@@ -190,6 +192,11 @@ class _Loop:
         on_step: Callable[[dict[str, Any]], None],
     ):
         _require_logits(strategy, training)
+        if distributed.size() > 1 and not strategy.spreads:
+            raise SettingsError(
+                f"the strategy {type(strategy).__name__} listens to whole batches, and several "
+                "processes hear a part each; run it in one process, with --workers side by side."
+            )
         strategy.check_optimiser(training.optimiser, training.weight_decay)
         detector.require_seconds(training.seconds, "training.seconds")
         _require_same_classes(detector, stream)
@@ -302,27 +309,29 @@ class _Loop:
     def _add_gradients(self, learning: Learning, batch: Batch) -> tuple[float, Output]:
         """Loss and output of a batch; its gradients, part by part, are in the weights then."""
         total, outputs = 0.0, []
-        for rows in torch.arange(len(batch)).tensor_split(min(self.training.accumulate, len(batch))):
-            part = batch if len(rows) == len(batch) else rows_of(batch, rows)
+        own = distributed.share(len(batch))
+        for rows in own.tensor_split(min(self.training.accumulate, len(own))):
+            part = batch
+            if len(rows) < len(batch):
+                part = replace(rows_of(batch, rows), whole=batch.label)
             with self._autocast():
                 output = self.detector.hear(part)
                 loss = self.strategy.objective(learning, part, output)
                 penalty = self.strategy.penalty(learning, part, output)
             loss = (loss if penalty is None else loss + penalty) * (len(part) / len(batch))
             total += float(loss.detach())
-            if not math.isfinite(total):
-                raise RunError(
-                    f"task {self.stream[self.where.task].name!r}: the loss became {total}; "
-                    "lower training.learning_rate or the strategy's strength."
-                )
             loss.backward()
             outputs.append(output)
-        if len(outputs) == 1:
+        total = distributed.sum_over_all(self.parameters, total)
+        distributed.average_buffers(self.detector)
+        if not math.isfinite(total):
+            raise RunError(
+                f"task {self.stream[self.where.task].name!r}: the loss became {total}; "
+                "lower training.learning_rate or the strategy's strength."
+            )
+        if len(own) == len(batch) and len(outputs) == 1:
             return total, outputs[0]
-        logits, embeddings = (
-            torch.cat([getattr(o, n).detach() for o in outputs]) for n in ("logits", "embedding")
-        )
-        return total, Output(logits, embeddings)
+        return total, _whole(own, outputs)
 
     def _autocast(self) -> Any:
         on = self.training.precision == "bf16"
@@ -383,7 +392,7 @@ class _Loop:
         """Remember the weights of the best epoch on dev, when the settings ask for it."""
         if self.training.restore == "last":
             return
-        now = self._dev_error(task)
+        now = distributed.gather(self._dev_error(task))[0]  # one judgement for all processes
         late = self.training.restore == "best-late"
         judged = self.best["late"] if late else now
         self.best["late"] = now
@@ -478,6 +487,18 @@ class _Loop:
 
     def _fingerprints(self) -> list[str]:
         return [task.train.fingerprint() for task in self.stream]
+
+
+def _whole(own: Tensor, outputs: list[Output]) -> Output:
+    """The outputs of a batch that was heard in parts, by one process or several."""
+    parts = (
+        torch.cat([getattr(o, n).detach().cpu() for o in outputs]) for n in ("logits", "embedding")
+    )
+    every = distributed.gather((own, *parts))
+    order = torch.cat([rows for rows, _, _ in every]).argsort()
+    device = outputs[0].logits.device
+    logits, embedding = (torch.cat([one[n] for one in every])[order].to(device) for n in (1, 2))
+    return Output(logits, embedding)
 
 
 def _require_logits(strategy: Strategy, training: Training) -> None:

@@ -1,5 +1,6 @@
 """Losses against their formulas in float64, their heads, and learning with them."""
 
+from dataclasses import replace
 from math import exp, log
 
 import pytest
@@ -14,6 +15,7 @@ from earwitness.detector import Windows
 from earwitness.errors import SettingsError
 from earwitness.losses import LOSSES, cross_entropy, plain_cross_entropy
 from earwitness.strategies import STRATEGIES
+from earwitness.strategies.flat import rows_of
 from earwitness.training import learn
 
 LOGITS = [[2.0, -1.0], [0.3, 0.4], [-1.5, 0.5], [0.1, -0.2], [0.0, 3.0]]
@@ -68,6 +70,18 @@ def test_a_loss_is_its_formula(name) -> None:
         assert float(found) == pytest.approx(value, abs=1e-12)
     with pytest.raises(SettingsError, match="one above 0 for each of 2"):
         LOSSES.build(name, weights=(1.0, 1.0, 1.0))(*both)
+
+
+@pytest.mark.parametrize("name", LOSSES.table)
+@pytest.mark.parametrize("weights", ["none", "batch", (0.9, 0.1)])
+def test_the_losses_of_the_parts_are_that_of_the_whole(name, weights) -> None:
+    loss = LOSSES.build(name, weights=weights)
+    output, batch = batch_of(LOGITS, LABELS)
+    total = 0.0
+    for rows in (torch.tensor([0, 3]), torch.tensor([2, 4]), torch.tensor([1])):
+        part = replace(rows_of(batch, rows), whole=batch.label)
+        total += float(loss(Output(output.logits[rows], output.embedding[rows]), part)) * len(rows) / 5
+    assert total == pytest.approx(float(loss(output, batch)), abs=1e-12)
 
 
 def test_the_old_names_are_the_same() -> None:

@@ -756,6 +756,9 @@ def weights_after(corpus, **settings) -> torch.Tensor:
 def test_a_batch_in_parts_is_the_same_batch(corpus) -> None:
     whole = weights_after(corpus)
     torch.testing.assert_close(weights_after(corpus, accumulate=3), whole, rtol=0, atol=1e-5)
+    balanced = weights_after(corpus, balance="classes")
+    in_parts = weights_after(corpus, balance="classes", accumulate=4)
+    torch.testing.assert_close(in_parts, balanced, rtol=0, atol=1e-5)
     assert not torch.allclose(weights_after(corpus, batch_size=2), whole, atol=1e-4)
     rounded = weights_after(corpus, precision="bf16")
     assert rounded.dtype == torch.float32

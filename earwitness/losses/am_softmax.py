@@ -41,4 +41,4 @@ class AMSoftmax(Loss):
         right = F.one_hot(batch.label, output.logits.shape[1]).to(output.logits.dtype)
         logits = self.scale * (output.logits - self.margin * right)
         each = F.cross_entropy(logits, batch.label, reduction="none")
-        return weigh(each, batch.label, output.logits.shape[1], self.weights)
+        return weigh(each, batch, output.logits.shape[1], self.weights)

@@ -41,12 +41,15 @@ class Loss(ABC):
             )
 
 
-def weigh(per_clip: Tensor, label: Tensor, classes: int, weights: Weights) -> Tensor:
+def weigh(per_clip: Tensor, batch: Batch, classes: int, weights: Weights) -> Tensor:
     """The mean over clips under the weights of their classes.
 
-    >>> weigh(torch.tensor([1.0, 1.0, 4.0]), torch.tensor([0, 0, 1]), 2, "batch")
+    Of parts of a batch they are such that their own mean, weighed by clips, is that of the whole.
+
+    >>> batch = Batch(torch.zeros(3, 1), torch.ones(3), torch.tensor([0, 0, 1]), ("a", "b", "c"))
+    >>> weigh(torch.tensor([1.0, 1.0, 4.0]), batch, 2, "batch")
     tensor(2.5000)
-    >>> weigh(torch.tensor([1.0, 1.0, 4.0]), torch.tensor([0, 0, 1]), 2, (0.9, 0.1))
+    >>> weigh(torch.tensor([1.0, 1.0, 4.0]), batch, 2, (0.9, 0.1))
     tensor(1.1579)
 
     Raises:
@@ -54,10 +57,12 @@ def weigh(per_clip: Tensor, label: Tensor, classes: int, weights: Weights) -> Te
     """
     if weights == "none":
         return per_clip.mean()
+    whole = batch.label if batch.whole is None else batch.whole
+    parts = len(whole) / len(per_clip)
     if weights == "batch":
-        counts = label.bincount(minlength=classes).to(per_clip.dtype)
-        return (per_clip / counts[label]).sum() / (counts > 0).sum()
+        counts = whole.bincount(minlength=classes).to(per_clip.dtype)
+        return (per_clip / counts[batch.label]).sum() / (counts > 0).sum() * parts
     if len(weights) != classes or min(weights) <= 0:
         raise SettingsError(f"weights are {list(weights)}; expected one above 0 for each of {classes}.")
-    each = torch.tensor(weights, dtype=per_clip.dtype, device=per_clip.device)[label]
-    return (per_clip * each).sum() / each.sum()
+    each = torch.tensor(weights, dtype=per_clip.dtype, device=per_clip.device)
+    return (per_clip * each[batch.label]).sum() / each[whole].sum() * parts

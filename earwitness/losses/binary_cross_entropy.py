@@ -26,4 +26,4 @@ class BinaryCrossEntropy(Loss):
         """The weighted mean over the batch."""
         wanted = F.one_hot(batch.label, output.logits.shape[1]).to(output.logits.dtype)
         each = F.binary_cross_entropy_with_logits(output.logits, wanted, reduction="none").mean(1)
-        return weigh(each, batch.label, output.logits.shape[1], self.weights)
+        return weigh(each, batch, output.logits.shape[1], self.weights)

@@ -40,7 +40,7 @@ class CrossEntropy(Loss):
         per_clip = F.cross_entropy(
             output.logits, batch.label, reduction="none", label_smoothing=self.smoothing
         )
-        return weigh(per_clip, batch.label, output.logits.shape[1], self.weights)
+        return weigh(per_clip, batch, output.logits.shape[1], self.weights)
 
 
 def cross_entropy(output: Output, batch: Batch) -> Tensor:
@@ -49,7 +49,7 @@ def cross_entropy(output: Output, batch: Batch) -> Tensor:
     Equal weight keeps the score's zero near the balanced decision whatever the mix of a task is.
     """
     per_clip = F.cross_entropy(output.logits, batch.label, reduction="none")
-    return weigh(per_clip, batch.label, output.logits.shape[1], "batch")
+    return weigh(per_clip, batch, output.logits.shape[1], "batch")
 
 
 def plain_cross_entropy(output: Output, batch: Batch) -> Tensor:

@@ -37,4 +37,4 @@ class Focal(Loss):
         each = F.cross_entropy(output.logits, batch.label, reduction="none")
         # 1 - p from the loss itself; a floor, as the slope of a power below 1 is infinite at 0.
         wrong = (-(-each).expm1()).clamp_min(1e-7)
-        return weigh(wrong**self.gamma * each, batch.label, output.logits.shape[1], self.weights)
+        return weigh(wrong**self.gamma * each, batch, output.logits.shape[1], self.weights)

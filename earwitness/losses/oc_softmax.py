@@ -49,4 +49,4 @@ class OCSoftmax(Loss):
         low = self.margins[0] - cosine
         high = cosine - self.margins[1]
         each = F.softplus(self.scale * low.where(~of_spoof, high))
-        return weigh(each, batch.label, 2, self.weights)
+        return weigh(each, batch, 2, self.weights)

@@ -57,11 +57,13 @@ class Storage:
 class Strategy(ABC):
     """Naive by default; a strategy overrides the verbs it needs and nothing else.
 
-    ``source`` names the paper, ``keeps`` says in a few words what is stored between tasks.
+    ``source`` names the paper, ``keeps`` says in a few words what is stored between tasks. One that
+    ``spreads`` does the same where several processes hear a part of each batch.
     """
 
     source: ClassVar[str] = ""
     keeps: ClassVar[str] = "nothing"
+    spreads: ClassVar[bool] = False
     built_from: dict[str, Any]  # name and settings, where the shelf built it
 
     def choose_data(self, seen: Sequence[Task]) -> Manifest | None:

@@ -36,6 +36,7 @@ class DFWF(LwF):
     """
 
     source = "Ma et al., Interspeech 2021"
+    spreads = False
 
     def __init__(
         self,

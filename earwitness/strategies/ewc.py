@@ -30,6 +30,7 @@ class EWC(Anchored):
     """
 
     source = "Kirkpatrick et al., PNAS 2017"
+    spreads = True
     keeps = "importance of each weight, and where it is held"
 
     def __init__(
@@ -59,6 +60,7 @@ class OnlineEWC(EWC):
     0.9
     """
 
+    spreads = True
     source = "Schwarz et al., ICML 2018"
 
     def __init__(

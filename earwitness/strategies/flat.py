@@ -28,7 +28,11 @@ def rows_of(batch: Batch, rows: Tensor) -> Batch:
     """
     ids = tuple(batch.ids[row] for row in rows.tolist())
     rows = rows.to(batch.wave.device)
-    tensors = {name: value[rows] for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    tensors = {
+        name: value[rows]
+        for name, value in vars(batch).items()
+        if isinstance(value, Tensor) and name != "whole"
+    }
     return Batch(ids=ids, **tensors)
 
 

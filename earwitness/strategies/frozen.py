@@ -27,6 +27,8 @@ class Frozen(Strategy):
     0
     """
 
+    spreads = True
+
     def choose_data(self, seen: Sequence[Task]) -> Manifest | None:
         """The first task's clips, then none."""
         return seen[0].train if len(seen) == 1 else None

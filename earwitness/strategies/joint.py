@@ -25,6 +25,7 @@ class Joint(Strategy):
     """
 
     keeps = "every clip, and the initial weights"
+    spreads = True
 
     def __init__(self, *, restart: bool = True):
         self.restart = restart
@@ -71,6 +72,7 @@ class Cumulative(Joint):
     False
     """
 
+    spreads = True
     keeps = "every clip"
 
     def __init__(self) -> None:

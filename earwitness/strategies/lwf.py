@@ -34,6 +34,7 @@ class LwF(Strategy):
     2.0
     """
 
+    spreads = True
     source = "Li and Hoiem, ECCV 2016"
     keeps = "a copy of the weights"
 

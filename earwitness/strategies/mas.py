@@ -26,6 +26,7 @@ class MAS(Anchored):
     'sum'
     """
 
+    spreads = True
     source = "Aljundi et al., ECCV 2018"
     keeps = "importance of each weight, and where it is held"
     factor = 2.0

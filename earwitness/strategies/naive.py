@@ -11,3 +11,5 @@ class Naive(Strategy):
     >>> Naive().storage()
     Storage(bytes=0, clips=0, keeps_audio=False)
     """
+
+    spreads = True

@@ -34,6 +34,7 @@ class Replay(Rehearsal):
     """
 
     source = "Chaudhry et al., 2019"
+    spreads = True
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class BiasedReplay(Rehearsal):
         bias, alpha: see ``entering``.
     """
 
+    spreads = True
     source = "Lin et al., NeurIPS 2021"
 
     def __init__(
