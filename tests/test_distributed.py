@@ -80,6 +80,25 @@ def finish(process: subprocess.Popen, code: int = 0) -> str:
     return told
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process has started (Linux tells in /proc, others by ps)."""
+    told = Path(f"/proc/{pid}/task/{pid}/children")
+    if told.exists():
+        return sorted(map(int, told.read_text().split()))
+    listed = subprocess.run(["ps", "-Ao", "pid=,ppid="], capture_output=True, text=True, check=True)
+    pairs = (line.split() for line in listed.stdout.splitlines())
+    return sorted(int(own) for own, parent in pairs if int(parent) == pid)
+
+
+def words_of(pid: int) -> str:
+    path = Path(f"/proc/{pid}/cmdline")
+    if path.exists():
+        return path.read_text()
+    return subprocess.run(
+        ["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=True
+    ).stdout
+
+
 def steps(folder: Path) -> list[float]:
     lines = (folder / "steps.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines]
@@ -115,14 +134,8 @@ def test_a_dead_process_fails_the_run_and_the_same_command_goes_on(place) -> Non
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.02)
-    listed = subprocess.run(
-        ["ps", "-o", "pid=,args=", "--ppid", str(process.pid)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    workers = [line.split()[0] for line in listed.stdout.splitlines() if "earwitness" in line]
-    os.kill(int(workers[-1]), signal.SIGKILL)
+    workers = [pid for pid in children(process.pid) if "earwitness" in words_of(pid)]
+    os.kill(workers[-1], signal.SIGKILL)
     finish(process, code=1)
     assert not (place / "cut/naive/seed-1/done.json").exists()
     finish(start(place, 2, "cut", "strategies.naive={}"))
