@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from earwitness.detector import Detector
 from earwitness.evaluation import evaluate, mean_interval, paired_difference
 from earwitness.experiment import Experiment
-from earwitness.figures.style import BONAFIDE, FAINT, styled, to_png
+from earwitness.figures.style import BONAFIDE, INK, styled, to_png
 from earwitness.reference_grid import GRID, diagnose, reference_grid
 from earwitness.references import find_references
 from earwitness.runs import RunFolder
@@ -73,6 +73,13 @@ def write(path: Path, rows: Iterable[Mapping]) -> None:
         writer.writerows(rows)
 
 
+def read(path: Path) -> list[dict]:
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    words = ("variant", "way")
+    return [{k: v if k in words else float(v) for k, v in row.items()} for row in rows]
+
+
 def columns(rows: Iterable[Mapping], by: str, value: str) -> dict[str, list[float]]:
     found = defaultdict(list)
     for row in rows:
@@ -96,10 +103,12 @@ def picture(groups: Mapping[str, list[float]], label: str) -> Figure:
     figure = Figure(figsize=(6.4, 1.1 + 0.36 * len(groups)), layout="constrained")
     panel = figure.subplots()
     for place, values in enumerate(groups.values()):
-        panel.scatter(100 * np.array(values), [place] * len(values), s=16, color=FAINT)
+        panel.scatter(
+            100 * np.array(values), [place] * len(values), s=18, color=INK, alpha=0.45, linewidths=0
+        )
         panel.scatter([100 * np.mean(values)], [place], s=42, color=BONAFIDE, zorder=3)
     panel.set_yticks(range(len(groups)), list(groups))
-    panel.invert_yaxis()
+    panel.set_ylim(len(groups) - 0.5, -0.5)
     panel.set(xlabel=label)
     return figure
 
@@ -108,14 +117,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--root", type=Path, required=True, help="where the corpus lies")
+    parser.add_argument("--root", type=Path, default=Path(), help="where the corpus lies")
+    parser.add_argument("--from-csv", action="store_true", help="only draw and print again")
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    rows = judge_variants(asked.runs)
-    write(asked.out / "variants.csv", rows)
-    grid, found = judge_references(asked.runs, asked.root.resolve())
-    write(asked.out / "grid.csv", grid)
-    write(asked.out / "diagnosis.csv", found)
+    if asked.from_csv:
+        rows, grid, found = (
+            read(asked.out / f"{name}.csv") for name in ("variants", "grid", "diagnosis")
+        )
+    else:
+        rows = judge_variants(asked.runs)
+        grid, found = judge_references(asked.runs, asked.root.resolve())
+        for name, told_of in (("variants", rows), ("grid", grid), ("diagnosis", found)):
+            write(asked.out / f"{name}.csv", told_of)
     test = columns(rows, "variant", "test_eer")
     print("| variant | dev EER, % | test EER, % | minus baseline | minus zeroref | test minDCF |")
     print("| --- | --- | --- | --- | --- | --- |")
