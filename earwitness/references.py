@@ -96,12 +96,17 @@ class Policy:
     without: Literal["keep", "leave-out"] = "keep"
 
     def kept(self, manifest: Manifest) -> Manifest:
-        """The trials that take part."""
-        found = self.of(manifest, "training") if self.without == "leave-out" else None
-        if found is None:
-            return manifest
-        missing = set(found.missing)
-        return manifest.where(lambda trial: trial.id not in missing)
+        """The trials that take part.
+
+        A trial that is left out is no reference any more, so others may have to go after it.
+        """
+        while self.without == "leave-out":
+            found = self.of(manifest, "training")
+            if found is None or not found.missing:
+                break
+            missing = set(found.missing)
+            manifest = manifest.where(lambda trial, gone=missing: trial.id not in gone)  # type: ignore[misc]
+        return manifest
 
     def of(self, manifest: Manifest, purpose: Literal["training", "scoring"]) -> References | None:
         """The references of a manifest's trials.

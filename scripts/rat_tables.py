@@ -33,15 +33,22 @@ def run_of(runs: Path, variant: str, seed: int):
     return one
 
 
-def judge_variants(runs: Path) -> list[dict]:
-    rows = []
+def trials_of(runs: Path, root: Path):
+    """The task whose trials all have a reference among each other."""
+    settings = runs / "final-rat-0" / "experiment.toml"
+    return Experiment.read(settings, [f"stream.root={root}"]).stream()[0]
+
+
+def judge_variants(runs: Path, root: Path) -> list[dict]:
+    rows, task = [], trials_of(runs, root)
     for variant in VARIANTS:
         for seed in SEEDS:
             told = {"variant": variant, "seed": seed}
             for split in ("dev", "test"):
-                values = evaluate(
-                    run_of(runs, variant, seed).scores(0, 0, split), intervals=False
-                ).values
+                kept = {trial.id for trial in getattr(task, split)}
+                scores = run_of(runs, variant, seed).scores(0, 0, split)
+                scores = scores.take(np.array([name in kept for name in scores.ids]))
+                values = evaluate(scores, intervals=False).values
                 told |= {f"{split}_{name}": values[name] for name in ("eer", "min_dcf", "auc")}
             rows.append(told)
     return rows
@@ -49,11 +56,9 @@ def judge_variants(runs: Path) -> list[dict]:
 
 def judge_references(runs: Path, root: Path) -> tuple[list[dict], list[dict]]:
     """Every way to hear references, and the diagnostics, of the five RAT detectors on test."""
-    grid, found = [], []
+    grid, found, test = [], [], trials_of(runs, root).test
     for seed in SEEDS:
         one = run_of(runs, "rat", seed)
-        settings = runs / f"final-rat-{seed}" / "experiment.toml"
-        test = Experiment.read(settings, [f"stream.root={root}"]).stream()[0].test
         detector, references = Detector.load(one.path / "detector"), find_references(test)
         for heard in reference_grid(detector, test, references, GRID, draws=1, unit="trial"):
             values = heard.judged.values
@@ -126,7 +131,7 @@ def main() -> None:
             read(asked.out / f"{name}.csv") for name in ("variants", "grid", "diagnosis")
         )
     else:
-        rows = judge_variants(asked.runs)
+        rows = judge_variants(asked.runs, asked.root.resolve())
         grid, found = judge_references(asked.runs, asked.root.resolve())
         for name, told_of in (("variants", rows), ("grid", grid), ("diagnosis", found)):
             write(asked.out / f"{name}.csv", told_of)
