@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 from earwitness.figures.style import BONAFIDE, FAINT, INK, PALETTE, styled
@@ -47,7 +48,7 @@ def degradation(heard: Sequence[_Heard]) -> Figure:
     reach = np.abs(ends.T - np.array(values))
     panel.errorbar(values, places, xerr=reach, fmt="o", color=BONAFIDE, elinewidth=1.2)
     panel.set_yticks(places, [one.way for one in heard])
-    panel.invert_yaxis()
+    panel.set_ylim(len(heard) - 0.5, -0.5)
     panel.set(
         xlabel="EER, %, with 95 % intervals; the band is that of real references", ylabel="reference"
     )
@@ -64,6 +65,10 @@ def leaning(found: _Diagnosis) -> Figure:
         xscale="log", yscale="log", xlabel="slope by the recording, RMS",
         ylabel="slope by the reference, RMS",
     )  # fmt: skip
+    for axis in (slopes.xaxis, slopes.yaxis):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        axis.set_major_locator(LogLocator(numticks=4))
+        axis.set_minor_locator(NullLocator())
     for name, values, colour in (("noise", found.noise, PALETTE[1]), ("none", found.zero, PALETTE[0])):
         _cloud(margins, found.margin, values, colour, name)
     margins.set(xlabel="margin with the reference", ylabel="margin with noise, or none")
