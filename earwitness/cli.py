@@ -243,7 +243,8 @@ def score(
 @app.command(name="list")
 def list_components(
     shelf: Annotated[
-        str | None, typer.Argument(help="corpora, frontends, backends, strategies or metrics")
+        str | None,
+        typer.Argument(help="corpora, augment, frontends, backends, losses, strategies or metrics"),
     ] = None,
 ) -> None:
     """List the components of a shelf, or of all of them."""

@@ -117,6 +117,11 @@ class Policy:
         policy = self.training if purpose == "training" else self.scoring
         if policy == "none":
             return None
+        if policy == "enrolment" and not self.enrolment:
+            raise SettingsError(
+                "references: the policy 'enrolment' needs a list of each speaker's files: enrolment = "
+                "'FILE' in the experiment, --enrolment FILE on the command line."
+            )
         files = read_enrolment(self.enrolment, self.root) if policy == "enrolment" else None
         return find_references(manifest, policy, enrolment=files, seed=self.seed)
 

@@ -774,3 +774,17 @@ def test_checkpointed_activations_give_the_same_gradients() -> None:
         found.append([p.grad.clone() for p in front_end.parameters()])
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_weights_that_are_pickles_are_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config = transformers.AutoConfig.for_model("wav2vec2", **SMALL, **STABLE)
+    config.save_pretrained(tmp_path)
+    torch.save(transformers.AutoModel.from_config(config).state_dict(), tmp_path / "pytorch_model.bin")
+    with pytest.raises(SettingsError, match="safetensors"):
+        SSL(weights=str(tmp_path))
+
+
+def test_enrolment_needs_its_list() -> None:
+    with pytest.raises(SettingsError, match="--enrolment FILE"):
+        Policy(scoring="enrolment").of(LISTED, "scoring")

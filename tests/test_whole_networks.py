@@ -529,7 +529,7 @@ def test_nothing_in_a_file_of_weights_is_run(tmp_path, capsys):
     torch.save({"pos_S": Runs()}, tmp_path / "a.pth")
     (tmp_path / "b.pth").write_bytes(b"not a checkpoint")
     for name in ("a.pth", "b.pth"):
-        with pytest.raises(CheckpointError, match="can't be read as tensors"):
+        with pytest.raises(CheckpointError, match="was not followed|not a zip archive"):
             aasist.official_state(tmp_path / name)
     assert "was run" not in capsys.readouterr().out
 

@@ -1,6 +1,6 @@
 """Weights that were released for the networks' original code, under our names.
 
-A file is read as tensors alone: ``torch.load`` with ``weights_only`` follows nothing else in it.
+A file is read as tensors alone, by a reader that follows nothing else in it (`corpora._pth`).
 """
 
 import re
@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from earwitness.errors import CheckpointError
+from earwitness.corpora._pth import read_pth
+from earwitness.errors import CheckpointError, ProtocolError
 
 __all__ = ["Rules", "read_tensors", "rename", "take_over"]
 
@@ -25,15 +27,12 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         CheckpointError: no such file, damaged, or more in it than names and tensors.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file.") from None
-    except Exception as error:  # a damaged pickle can raise anything
-        reason = str(error).split("\n", maxsplit=1)[0]
-        raise CheckpointError(f"{path}: can't be read as tensors ({reason}).") from None
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        state = read_pth(Path(path))
+    except ProtocolError as error:
+        raise CheckpointError(str(error)) from None
+    if not isinstance(state, Mapping) or not all(isinstance(v, np.ndarray) for v in state.values()):
         raise CheckpointError(f"{path}: expected a state_dict, names with a tensor each.")
-    return dict(state)
+    return {name: torch.from_numpy(value) for name, value in state.items()}
 
 
 def rename(state: Mapping[str, Tensor], rules: Rules) -> dict[str, Tensor]:

@@ -74,6 +74,13 @@ class _Archive:
         )
 
 
+class _Named(dict[str, Any]):
+    """What a state_dict holds; the versions of its layers, kept beside, are passed over."""
+
+    def __setstate__(self, state: Any) -> None:
+        del state
+
+
 class _Reader(pickle.Unpickler):
     """An unpickler to which nothing is known but how to lay out a tensor."""
 
@@ -84,8 +91,8 @@ class _Reader(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
             return self._tensor
-        if (module, name) == ("collections", "OrderedDict"):  # a tensor's hooks, always empty
-            return dict
+        if (module, name) == ("collections", "OrderedDict"):  # a tensor's hooks, or a state_dict
+            return _Named
         if module == "torch" and name in _STORAGES:
             return name
         raise self.archive.refuse(f"{module}.{name}")

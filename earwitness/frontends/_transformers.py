@@ -5,6 +5,7 @@ Whisper's encoder, which hears a log mel spectrogram. Both take real masks, so t
 are its own, and give states before the encoder's last layer norm.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,7 +55,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """Base of both families.
 
     Attributes:
@@ -70,14 +71,14 @@ class Encoder(nn.Module):
     hop: int
     normalises: bool
 
+    @abstractmethod
     def states(self, wave: Tensor, length: Tensor) -> tuple[list[Tensor], Tensor]:
         """Each layer's output (batch, frame, width), and how many frames each clip has."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def blocks(self) -> nn.ModuleList:
         """The transformer layers."""
-        raise NotImplementedError
 
 
 class WaveEncoder(Encoder):
@@ -237,10 +238,11 @@ def _pretrained(transformers: Any, weights: str, settings: dict[str, Any]) -> An
         config = transformers.AutoConfig.from_pretrained(weights)
         known = {name: value for name, value in settings.items() if hasattr(config, name)}
         config.update(known)
-        return transformers.AutoModel.from_pretrained(weights, config=config)
+        # safetensors alone: other checkpoints are pickles, and this may be anybody's.
+        return transformers.AutoModel.from_pretrained(weights, config=config, use_safetensors=True)
     except (OSError, ValueError) as error:
         raise SettingsError(
-            f"front end 'ssl': no weights {weights!r}: neither a folder with config.json and weights, "
+            f"front end 'ssl': no weights {weights!r}: neither a folder with config and safetensors, "
             f"nor a name that the hub gives from here ({str(error).splitlines()[0]}). Download it "
             "where there is a network, and name the folder."
         ) from None
