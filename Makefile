@@ -6,7 +6,7 @@ export MPLBACKEND := Agg
 # Two test workers with one thread each are quicker than two that fight over two cores.
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-fast check docs format clean setup
+.PHONY: demo test test-fast lint check docs format clean setup
 
 setup: $(VENV)/.done
 
@@ -30,11 +30,13 @@ test: setup            ## all tests
 test-fast: setup       ## without the slow ones
 	$(TEST) -n 2 --dist loadfile -m "not slow"
 
-check: setup           ## format, lint, types, import layers, public surface, examples in the docs
+lint: setup            ## format, lint, types, import layers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+check: lint            ## those, the public surface, and the examples in the docs
 	$(TEST) -n 2 tests/test_surface.py tests/test_docs.py -m "not slow"
 
 format: setup

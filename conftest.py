@@ -8,7 +8,7 @@ import pytest
 
 from earwitness.errors import MissingExtra
 
-OPTIONAL = {"augment": ("pyworld", "audiomentations")}
+OPTIONAL = {"augment": ("pyworld", "audiomentations"), "differential": ("sklearn",)}
 
 
 def is_absent(error: BaseException) -> bool:

@@ -4,6 +4,7 @@ The order of an epoch and every random crop are functions of (seed, task, epoch,
 of what was drawn before: that is what lets a killed run resume to the same bits.
 """
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -57,7 +58,15 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on another device."""
-        tensors = {n: v.to(device) for n, v in vars(self).items() if isinstance(v, Tensor)}
+        at_once = torch.device(device).type == "cuda"  # towards the host it would not be waited for
+        return self._with(lambda value: value.to(device, non_blocking=at_once))
+
+    def pinned(self) -> "Batch":
+        """The same batch in memory that an accelerator copies from while it computes."""
+        return self._with(Tensor.pin_memory)
+
+    def _with(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        tensors = {n: change(v) for n, v in vars(self).items() if isinstance(v, Tensor)}
         return Batch(ids=self.ids, **tensors)
 
 
@@ -114,6 +123,8 @@ class Clips:
     Args:
         manifest: its trials must be labelled with one of its classes.
         seconds: the length of every clip; shorter recordings are repeated.
+        hop: seconds; random crops are then windows that scoring would hear, so that they come again.
+            0 draws them anywhere.
         kind: ``"wave"``, ``"vector"`` for manifests of pre-extracted embeddings, or ``"image"``.
         cache_mib: how much decoded audio is kept in memory; the rest is read again when needed.
         size, channels: of images; see the front end ``pixels``.
@@ -127,6 +138,7 @@ class Clips:
         manifest: Manifest,
         *,
         seconds: float = 3.0,
+        hop: float = 0.0,
         kind: Literal["wave", "vector", "image"] = "wave",
         cache_mib: int = 4096,
         size: int = 32,
@@ -136,12 +148,14 @@ class Clips:
     ):
         self.manifest = manifest
         self.samples = round(seconds * audio.SAMPLE_RATE)
+        self.hop = round(hop * audio.SAMPLE_RATE)
         self.kind = kind
         self.labels = np.array([_class_index(t.label, t.id, manifest) for t in manifest])
         self._ids = [trial.id for trial in manifest]
         self._paths = [manifest.path(trial) for trial in manifest]
         self._cache: OrderedDict[Path, NDArray[np.float32]] = OrderedDict()
         self._room = cache_mib * 2**20
+        self._one_at_a_time = threading.Lock()  # batches may be prepared ahead, in a thread
         self.references, self.augment = references, augment
         self._rows = None if kind == "wave" else _reader(manifest, kind, size=size, channels=channels)
 
@@ -180,13 +194,20 @@ class Clips:
     def _cut(self, path: Path, rng: np.random.Generator | None) -> tuple[NDArray[np.float32], bool]:
         """One length of the recording, and whether augmentation made it a spoof."""
         wave = self._wave(path)
-        spare = len(wave) - self.samples
-        start = int(rng.integers(spare + 1)) if rng is not None and spare > 0 else 0
-        row = audio.crop_or_repeat(wave, self.samples, start=start)
+        row = audio.crop_or_repeat(wave, self.samples, start=self._start(len(wave), rng))
         if self.augment is None or rng is None:
             return row, False
         changed, drawn = self.augment(row, rng)
         return audio.crop_or_repeat(changed, self.samples), self.augment.made_spoof(drawn)
+
+    def _start(self, samples: int, rng: np.random.Generator | None) -> int:
+        spare = samples - self.samples
+        if rng is None or spare <= 0:
+            return 0
+        if not self.hop:
+            return int(rng.integers(spare + 1))
+        starts = audio.windows(samples, self.samples, self.hop)
+        return starts[int(rng.integers(len(starts)))]
 
     def _beside(self, positions: list[int], rng: np.random.Generator | None) -> tuple[Tensor, Tensor]:
         """A reference for each clip; zeros and length 0 where it has none."""
@@ -198,6 +219,10 @@ class Clips:
         return torch.from_numpy(rows), length
 
     def _wave(self, path: Path) -> NDArray[np.float32]:
+        with self._one_at_a_time:
+            return self._decoded(path)
+
+    def _decoded(self, path: Path) -> NDArray[np.float32]:
         if path in self._cache:
             self._cache.move_to_end(path)
             return self._cache[path]

@@ -16,6 +16,7 @@ import typer
 from earwitness.augment_verbs import augment
 from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
 from earwitness.corpus_verbs import corpus, manifest
+from earwitness.differential_verbs import differential
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.legacy import legacy
 from earwitness.score_inputs import (
@@ -31,11 +32,11 @@ from earwitness.score_inputs import (
     as_reading,
 )
 from earwitness.score_verbs import compare_score_files, evaluate, metrics
-from earwitness.terminal import print_table
+from earwitness.terminal import count_bar, print_table
 
 __all__ = ["app", "main"]
 
-_RESUMED = ("run", "tune", "demo", "legacy", "corpus")
+_RESUMED = ("run", "extract", "tune", "demo", "legacy", "corpus")
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
@@ -118,6 +119,28 @@ def run(
     typer.echo(f"done: {folder}\nnext: earwitness {verb} {folder}")
     if done.failed():
         raise typer.Exit(1)
+
+
+@app.command()
+def extract(
+    experiment: Annotated[Path, typer.Argument(help="experiment file (TOML) with a [cache]")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes that share the recordings")] = 1,
+) -> None:
+    """Fill an experiment's cache of front-end frames before it is run; the same command resumes."""
+    from earwitness.experiment import Experiment
+    from earwitness.extraction import extract as extract_frames
+
+    plan = Experiment.read(experiment, overrides or [])
+    with count_bar("recordings") as on_clip:
+        done = extract_frames(plan, workers=workers, on_clip=on_clip)
+    typer.echo(
+        f"heard {done.heard} window(s), {done.read} were there; the cache has {done.gib:.2f} GiB"
+    )
+    if done.not_kept:
+        typer.echo(f"{done.not_kept} window(s) had no room in it; raise cache.gib", err=True)
 
 
 @app.command()
@@ -339,6 +362,7 @@ for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment):
     app.command()(verb)
 app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
 app.add_typer(corpus, name="corpus")
+app.add_typer(differential, name="differential")
 app.add_typer(legacy, name="legacy")
 
 

@@ -22,6 +22,7 @@ from earwitness.backends._heads import make_head
 from earwitness.backends.base import Output
 from earwitness.errors import CheckpointError, SettingsError
 from earwitness.files import digest, is_read_only, write_atomically, write_json
+from earwitness.frame_cache import FrameCache
 from earwitness.frontends import FRONTENDS
 from earwitness.frontends.base import Frames
 from earwitness.rules import RULES
@@ -106,6 +107,7 @@ class Detector(nn.Module):
         own = {**given, **back_end, **fixed}
         kind = own.pop("head", "linear")
         self.back_end = BACKENDS.build(**own)
+        self.back_end.require_fit(self.front_end)
         if kind != "linear":
             self.back_end.head = make_head(kind, self.back_end.dim, len(self.classes))
         if self.back_end.head.out_features != len(self.classes):
@@ -118,6 +120,7 @@ class Detector(nn.Module):
             "back_end": {k: v for k, v in self.back_end.built_from.items() if k not in given}
             | ({} if kind == "linear" else {"head": kind}),
         }
+        self.cache: FrameCache | None = None
         self.windows = windows or Windows()
         self.require_seconds(self.windows.seconds, "windows.seconds")
         self.card = dict(card or {})
@@ -208,19 +211,25 @@ class Detector(nn.Module):
         self, wave: Tensor, length: Tensor, reference: Tensor | None, reference_length: Tensor | None
     ) -> Output:
         if reference is None or not self.wants_reference:
-            return self.back_end(self.front_end(wave, length))
+            return self.back_end(self.frames(wave, length))
         if reference_length is None:
             reference_length = torch.full_like(length, reference.shape[1])
         if self.back_end.joins_waves:
-            return self.back_end(self.front_end(*_joined(reference, reference_length, wave, length)))
+            return self.back_end(self.frames(*_joined(reference, reference_length, wave, length)))
         there = reference_length > 0
         if not bool(there.any()):
-            return self.back_end(self.front_end(wave, length))
+            return self.back_end(self.frames(wave, length))
         # Clips without a reference: the front end gets a second of silence, the back end length 0.
         heard = torch.where(there, reference_length, self.min_samples)
-        frames = self.front_end(_at_least(reference, self.min_samples), heard)
+        frames = self.frames(_at_least(reference, self.min_samples), heard)
         frames = Frames(frames.values, torch.where(there, frames.length, 0))
-        return self.back_end(self.front_end(wave, length), frames)
+        return self.back_end(self.frames(wave, length), frames)
+
+    def frames(self, wave: Tensor, length: Tensor) -> Frames:
+        """What the front end makes of waves; from the ``cache``, where there is one."""
+        if self.cache is None:
+            return self.front_end(wave, length)
+        return self.front_end.finish(self.cache.hear(wave, length))
 
     def hear(self, batch: Any) -> Output:
         """``forward`` on a `batches.Batch`, with its references where it has some."""

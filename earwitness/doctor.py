@@ -15,6 +15,7 @@ _SHELVES = {
     "frontends": "FRONTENDS",
     "backends": "BACKENDS",
     "losses": "LOSSES",
+    "differentials": "DIFFERENTIALS",
     "strategies": "STRATEGIES",
     "rules": "RULES",
     "metrics": "METRICS",

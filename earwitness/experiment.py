@@ -28,6 +28,10 @@
     vary = { beta_max = [10.0, 100.0] }               # rwm-beta_max-10.0 and rwm-beta_max-100.0
     training = { learning_rate = 0.01 }               # for this strategy only
 
+    [cache]                        # of a front end that doesn't learn; needs training.crops = "windows"
+    folder = "../frames"           # relative to this file
+    gib = 50.0
+
     [evaluation]
     splits = ["dev", "test"]
 
@@ -47,6 +51,7 @@ from typing import Any
 from earwitness.batches import random_for
 from earwitness.detector import Detector, Windows
 from earwitness.errors import AudioError, SettingsError
+from earwitness.frame_cache import FrameCache
 from earwitness.references import Policy
 from earwitness.settings import read_settings, refuse_unknown, require_section, vary
 from earwitness.shelf import bind_settings
@@ -59,7 +64,7 @@ __all__ = ["Experiment"]
 
 _SECTIONS = (
     *("name", "note", "selection", "stand_in", "seeds"),
-    *("stream", "detector", "training", "strategies", "evaluation", "references"),
+    *("stream", "detector", "training", "strategies", "evaluation", "references", "cache"),
 )
 _THINNING = ("later_clips", "bonafide_share")
 _STREAM = (
@@ -68,6 +73,7 @@ _STREAM = (
 )
 _DETECTOR = ("front_end", "back_end", "windows", "start", "tune")
 _EVALUATION = ("splits", "untrained")
+_CACHE = ("folder", "precision", "gib")
 
 
 @dataclass(frozen=True)
@@ -116,6 +122,7 @@ class Experiment:
             ("stream", _STREAM),
             ("detector", _DETECTOR),
             ("evaluation", _EVALUATION),
+            ("cache", _CACHE),
         ):
             refuse_unknown(resolved.setdefault(section, {}), known, f"[{section}]")
         resolved.setdefault("seeds", [0])
@@ -151,6 +158,8 @@ class Experiment:
             require_section(self.settings["strategies"][label], f"[strategies.{label}]")
             self.strategy(label)
             detector.require_seconds(self.training(label).seconds, "training.seconds")
+            if detector.cache is not None:
+                self.training(label).require_crops_that_return()
         self._check_orders()
         stream = self.settings["stream"]
         try:
@@ -232,18 +241,29 @@ class Experiment:
         """A new detector with the weights that ``seed`` gives, or a saved one to go on from.
 
         ``[detector] start`` names its folder, with ``{seed}`` where each seed has its own; ``tune`` has
-        other weights of its front end learn.
+        other weights of its front end learn. Where the file has a ``[cache]``, it hears through that.
         """
         parts = self.settings["detector"]
         if "start" in parts:
             return self._started(str(parts["start"]).replace("{seed}", str(seed)), classes)
-        return Detector.build(
+        built = Detector.build(
             parts.get("front_end", "logmel"),
             parts.get("back_end", "resnet"),
             seed=seed,
             windows=self.windows(),
             classes=classes,
         )
+        return self.with_cache(built)
+
+    def with_cache(self, detector: Detector) -> Detector:
+        """The same detector, which hears through the experiment's cache of frames if it has one."""
+        settings = dict(self.settings["cache"])
+        if not settings:
+            return detector
+        settings["folder"] = self.folder / str(settings.get("folder", "frames"))
+        settings["front_end"] = detector.front_end
+        detector.cache = FrameCache(**bind_settings(FrameCache, settings, "cache"))
+        return detector
 
     def _started(self, folder: str, classes: Iterable[str]) -> Detector:
         parts = self.settings["detector"]
@@ -256,7 +276,7 @@ class Experiment:
         if detector.classes != tuple(classes):
             raise SettingsError(f"[detector] start: {folder} names {', '.join(detector.classes)}.")
         detector.card = {}
-        return detector
+        return self.with_cache(detector)
 
     def orders(self, stream: Stream) -> list[tuple[str, ...]]:
         """The orders in which the tasks are learned, all different; the first is the stream's own.

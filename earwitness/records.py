@@ -82,10 +82,11 @@ def check_run(experiment: Experiment, one: Run, stream: Stream) -> None:
         return  # nothing was learned yet: whatever stands here may be replaced
     found = json.loads((one.path / "settings.json").read_text(encoding="utf-8"))
     now = _settings(experiment, one, stream)
-    for part, value in now.items():
-        if found.get(part) != value:
+    for part in {**now, **found}:
+        if found.get(part) != now.get(part):
             raise CheckpointError(
-                f"{one.path}: made with other settings: {part} was {found.get(part)}, now {value}; "
+                f"{one.path}: made with other settings: {part} was {found.get(part)}, now "
+                f"{now.get(part)}; "
                 "choose another run folder with --out, or delete this one."
             )
     for position in range(learned(one.path)):
@@ -129,6 +130,9 @@ def _settings(experiment: Experiment, one: Run, stream: Stream) -> dict[str, Any
         "seed": one.seed,
         **({"classes": stream.classes} if stream.classes != CLASSES else {}),
     }
+    cache = experiment.detector(one.seed).cache
+    if cache is not None:  # frames heard one by one are those heard together only up to rounding
+        settings["frames_kept_as"] = cache.precision
     return json.loads(json.dumps(settings))  # as it will be read back
 
 

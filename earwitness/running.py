@@ -6,16 +6,11 @@ stopped, however it was stopped; finished runs are left alone.
 
 import fcntl
 import json
-import multiprocessing
-import os
 import shutil
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +21,7 @@ from earwitness.detector import Detector
 from earwitness.errors import ProtocolError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
+from earwitness.processes import side_by_side, tell
 from earwitness.records import (
     check_run,
     content_key,
@@ -155,53 +151,13 @@ def _sorted_by_seed(runs: list[Run]) -> list[Run]:
 def _run_parallel(
     experiment: Experiment, waiting: list[Run], workers: int, on_step: OnStep, keep_going: bool
 ) -> None:
-    context = get_context("spawn")
-    steps = context.SimpleQueue()
-    start = (steps, os.getpid())
-    others = set(multiprocessing.active_children())  # the caller's own
-    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=start) as pool:
-        jobs = [pool.submit(_work, experiment, one, keep_going) for one in waiting]
-        try:
-            while not all(job.done() for job in jobs):
-                wait(jobs, timeout=0.2, return_when=FIRST_EXCEPTION)
-                while not steps.empty():
-                    on_step(*steps.get())
-                for job in jobs:
-                    if job.done():
-                        job.result()
-        except BaseException as error:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-            if isinstance(error, BrokenProcessPool):
-                raise RunError(
-                    "a worker process died (killed, or out of memory?); the same command goes on "
-                    "from here, with fewer --workers if memory is short."
-                ) from None
-            raise
-
-
-_worker: dict[str, Any] = {}  # what a worker process was started with
-
-
-def _start_worker(steps: Any, parent: int) -> None:
-    _worker["steps"] = steps
-    torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-
-
-def _end_with_parent(parent: int) -> None:
-    """A worker whose parent was killed must not go on writing."""
-    while os.getppid() == parent:
-        time.sleep(0.1)
-    os._exit(1)
+    jobs = [(experiment, one, keep_going) for one in waiting]
+    side_by_side(_work, jobs, workers, on_step)
 
 
 def _work(experiment: Experiment, one: Run, keep_going: bool) -> None:
     def report(label: str, seed: int, record: dict[str, Any]) -> None:
-        _worker["steps"].put(
-            (label, seed, {k: record[k] for k in ("task", "position", "step", "steps", "loss")})
-        )
+        tell(label, seed, {k: record[k] for k in ("task", "position", "step", "steps", "loss")})
 
     stream = experiment.stream(learned=learned(one.path), order=one.tasks)
     _run_one(experiment, one, stream, report, keep_going)
@@ -270,7 +226,7 @@ def _judge_earlier(experiment: Experiment, one: Run, stream: Stream) -> None:
     """Judge the detectors of earlier days on tasks that were added since."""
     device = experiment.training(one.label).device
     for position in range(learned(one.path)):
-        detector = Detector.load(one.detector_after(position)).to(device)
+        detector = experiment.with_cache(Detector.load(one.detector_after(position)).to(device))
         _judge(experiment, one, stream, detector, position)
 
 
@@ -302,12 +258,15 @@ class _StepLog:
         self.one, self.on_step = one, on_step
         self.clean = False
         self.start = time.monotonic()
+        self.pace = Counter[str]()
 
     def __call__(self, record: dict[str, Any]) -> None:
         if not self.clean:
             for name in ("steps.jsonl", "action.jsonl"):
                 _cut_log(self.one.path / name, self.one.tasks.index(record["task"]), record, self.one)
             self.clean = True
+        for name in ("clips", "seconds", "waited"):
+            self.pace[name] += record.pop(name)
         action = record.pop("action", [])
         append_line(self.one.path / "steps.jsonl", record)
         for entry in action:
@@ -316,11 +275,18 @@ class _StepLog:
         self.on_step(self.one.title, self.one.seed, record)
 
     def note_time(self, done: Done) -> None:
-        """Wall-clock seconds of a task: kept apart, as they are not the same bits twice."""
+        """Wall-clock seconds of a task and its pace: kept apart, as they are not the same bits twice.
+
+        ``clips_per_second`` is of its steps, and ``waited`` the share of their time in which a step had
+        no clips yet; judging is in ``seconds`` only.
+        """
         now = time.monotonic()
         line = {"task": done.task.name, "seconds": round(now - self.start, 3)}
+        if self.pace["seconds"]:
+            line["clips_per_second"] = round(self.pace["clips"] / self.pace["seconds"], 1)
+            line["waited"] = round(self.pace["waited"] / self.pace["seconds"], 4)
         append_line(self.one.path / "seconds.jsonl", line)
-        self.start = now
+        self.start, self.pace = now, Counter()
 
 
 def _cut_log(path: Path, task: int, record: dict[str, Any], one: Run) -> None:

@@ -9,7 +9,7 @@
         settings.json            strategy, detector and training with all defaults
         steps.jsonl              one line a step:  task, epoch, step, loss
         action.jsonl             one line a protected layer and logged step: proof of action
-        seconds.jsonl            wall-clock time of each task (the only file that differs when repeated)
+        seconds.jsonl            time and pace of each task (the only file that differs when repeated)
         storage/<i>.json         what the strategy keeps after task i: bytes, clips, keeps_audio
         scores/<split>/<i>-<task learned last>/<j>-<task judged>.csv
         checkpoint.safetensors   where learning stands

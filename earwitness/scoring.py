@@ -24,7 +24,7 @@ from earwitness.references import References, Way
 from earwitness.scores import ClassScores, Scores
 from earwitness.trials import CLASSES, Manifest, Trial
 
-__all__ = ["embed", "score", "score_files"]
+__all__ = ["embed", "listen", "score", "score_files"]
 
 _BATCH = 64  # windows scored together; the result does not depend on it
 
@@ -129,6 +129,25 @@ def _outcomes(
     decoders = sum((one for _, one, _ in every), start=Counter[str]())
     together = {name: value for part, _, _ in every for name, value in part.items()}
     return together, dict(decoders), sum(n for _, _, n in every)
+
+
+def listen(
+    detector: Detector,
+    manifest: Manifest,
+    windows: Windows,
+    decoded: audio.DecodingReport,
+    references: References | None = None,
+    trials: Sequence[Trial] | None = None,
+) -> Iterator[tuple[Trial, NDArray[np.float64] | AudioError]]:
+    """Hear recordings in windows, one outcome after another: a number (or one a class), or an error.
+
+    ``trials`` are those of the manifest's that are heard, by default all; ``references`` are heard
+    beside them by detectors that want them.
+    """
+    beside = None
+    if references is not None:
+        beside = _Beside(detector, references, REAL, windows)
+    return _score_waves(detector, manifest, windows, decoded, _forward, beside, trials)
 
 
 def score_files(

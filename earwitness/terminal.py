@@ -1,8 +1,9 @@
-"""What commands print: tables."""
+"""What commands print: tables, and how far they are."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
-__all__ = ["print_table"]
+__all__ = ["count_bar", "print_table"]
 
 
 def print_table(
@@ -18,3 +19,16 @@ def print_table(
         table.add_row(*row)
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table)
+
+
+@contextmanager
+def count_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar that is told how many are done of how many; quiet when nobody watches."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        row = bars.add_task(what, total=None)
+        yield lambda done, total: bars.update(row, completed=done, total=total)

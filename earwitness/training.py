@@ -7,17 +7,21 @@ to be read off ``_step``.
 
 import json
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from earwitness import distributed
+from earwitness.ahead import ahead
 from earwitness.augment.presets import build_all
 from earwitness.backends._heads import head_kind
 from earwitness.backends.base import Output
@@ -35,7 +39,7 @@ from earwitness.trials import CLASSES
 
 __all__ = ["Done", "Training", "learn"]
 
-_FREE = ("checkpoint_every", "log_every", "cache_mib")  # settings that change no weight
+_FREE = ("checkpoint_every", "log_every", "cache_mib", "ahead")  # settings that change no weight
 _ORDER, _PASS, _STEP, _BEGIN = 0, 1, 2, 3  # what a seed is for
 
 
@@ -45,7 +49,9 @@ class Training:
 
     Args:
         epochs: passes over a task's clips. ``batch_size``: clips, before any are replayed.
-        seconds: length of a training clip; longer recordings are cropped at random places.
+        seconds: length of a training clip; longer recordings are cropped.
+        crops: at ``random`` places, or to one of the ``windows``, every hop of the detector's own, that
+            scoring would hear: these come again, as a cache of frames needs.
         optimiser: made anew for each task. ``learning_rate``: of the first task.
         later_learning_rate: of later tasks, unless the strategy starts again at each; by default the
             same.
@@ -57,6 +63,7 @@ class Training:
         checkpoint_every: steps between checkpoints inside a task.
         log_every: steps between records of a strategy's proof of action.
         cache_mib: decoded audio kept in memory; what doesn't fit is read again when needed.
+        ahead: batches that a thread prepares while others are learned; 0 prepares none.
         device: ``cpu``, ``cuda``, ...
         balance: ``classes`` gives the classes of a batch equal weight, ``none`` its clips.
         loss: a name of the shelf `losses`, or a table with settings, in place of cross-entropy; its own
@@ -72,6 +79,7 @@ class Training:
     epochs: int = 10
     batch_size: int = 32
     seconds: float = 3.0
+    crops: Literal["random", "windows"] = "random"
     optimiser: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: float = 0.05
     later_learning_rate: float | None = None
@@ -85,6 +93,7 @@ class Training:
     checkpoint_every: int = 50
     log_every: int = 10
     cache_mib: int = 2048
+    ahead: int = 2
     device: str = "cpu"
     balance: Literal["classes", "none"] = "classes"
     loss: Any = ""
@@ -103,9 +112,17 @@ class Training:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected > 0.")
         build_all(self.augment)  # a typo is an error before the first step
         self.criterion()
-        for name in ("momentum", "weight_decay", "clip_norm", "cache_mib"):
+        for name in ("momentum", "weight_decay", "clip_norm", "cache_mib", "ahead"):
             if not getattr(self, name) >= 0:
                 raise SettingsError(f"training: {name} is {getattr(self, name)}, expected >= 0.")
+
+    def require_crops_that_return(self) -> None:
+        """Raise where a cache of frames would fill with crops that nobody hears again."""
+        if self.crops != "windows" or self.augment:
+            raise SettingsError(
+                "frames are kept ([cache]) of crops that come again: set training.crops to 'windows' "
+                "and leave training.augment out, or leave [cache] out."
+            )
 
     def criterion(self) -> Criterion:
         """The loss that the settings ask for.
@@ -164,7 +181,8 @@ def learn(
     ``references`` are for detectors whose back end wants them, and are left out for others.
 
     ``on_step`` gets one record a step: task and its position, epoch, step of the task's steps, loss,
-    learning_rate, and ``action`` every ``log_every`` steps.
+    learning_rate, ``action`` every ``log_every`` steps, and how many ``clips`` took how many
+    ``seconds``, for how many of which the step ``waited`` for its clips.
 
     Raises:
         CheckpointError: the checkpoint belongs to another stream, strategy, detector or setting.
@@ -200,6 +218,8 @@ class _Loop:
         strategy.check_optimiser(training.optimiser, training.weight_decay)
         detector.require_seconds(training.seconds, "training.seconds")
         _require_same_classes(detector, stream)
+        if detector.cache is not None:
+            training.require_crops_that_return()
         self.detector, self.strategy, self.stream = detector, strategy, stream
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step
@@ -269,13 +289,19 @@ class _Loop:
         rng = random_for(self.seed, self.where.task, _ORDER, epoch)
         batches = epoch_batches(len(self.clips), self.training.batch_size, rng)
         total = self.training.epochs * len(batches)
-        for step in range(self.where.step, len(batches)):
-            done = epoch * len(batches) + step
-            batch = self.clips.batch(batches[step], self._crops(done)).to(self.training.device)
+        steps = range(self.where.step, len(batches))
+        first = epoch * len(batches)
+        makers = [partial(self._prepare, batches[step], first + step) for step in steps]
+        prepared = ahead(makers, self.training.ahead)
+        for step in steps:
+            done, begun = first + step, time.perf_counter()
+            batch = next(prepared).to(self.training.device)
+            waited = time.perf_counter() - begun
             with self._seeded(_STEP, done):
                 record = self._step(batch, epoch, done / total)
             record |= {"task": task.name, "position": self.where.task, "epoch": epoch}
-            record |= {"step": done, "steps": total}
+            record |= {"step": done, "steps": total, "clips": len(batch)}
+            record |= {"seconds": time.perf_counter() - begun, "waited": waited}
             if done % self.training.log_every == 0:
                 record["action"] = self.strategy.action()
             self.on_step(record)
@@ -285,6 +311,10 @@ class _Loop:
                 self._save()
         self._judge(task)
         self.where.epoch, self.where.step = epoch + 1, 0
+
+    def _prepare(self, positions: NDArray[np.intp], step: int) -> Batch:
+        batch = self.clips.batch(positions, self._crops(step))
+        return batch.pinned() if torch.device(self.training.device).type == "cuda" else batch
 
     def _crops(self, step: int) -> np.random.Generator | None:
         """Where the step's clips are cropped at random; vectors and images are taken whole."""
@@ -367,6 +397,8 @@ class _Loop:
         own = {"kind": front_end.eats, **front_end.image}
         own["references"] = self.references.of(manifest, purpose)
         own["augment"] = build_all(t.augment) if purpose == "training" else None
+        if t.crops == "windows":
+            own["hop"] = min(self.detector.windows.hop, t.seconds)
         return Clips(manifest, seconds=t.seconds, cache_mib=t.cache_mib, **own)
 
     def _seeded(self, purpose: int, number: int) -> Any:
@@ -464,12 +496,7 @@ class _Loop:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; the stream's length may grow."""
         training = {k: v for k, v in vars(self.training).items() if k not in _FREE}
-        for later in (
-            "loss",
-            "augment",
-            "precision",
-            "accumulate",
-        ):  # runs from before there were these go on
+        for later in ("loss", "augment", "precision", "accumulate", "crops"):  # older runs go on
             if training[later] == getattr(Training, later):
                 training.pop(later)
         identity = {
@@ -483,6 +510,8 @@ class _Loop:
             identity["classes"] = self.detector.classes
         if self.references != Policy():
             identity["references"] = vars(self.references)
+        if self.detector.cache is not None:
+            identity["frames_kept_as"] = self.detector.cache.precision
         return json.loads(json.dumps(identity))  # as it will come back: tuples become lists
 
     def _fingerprints(self) -> list[str]:

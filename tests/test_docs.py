@@ -1,5 +1,6 @@
 """Every code block of the documentation runs: Python and shell, page by page, in an empty folder."""
 
+import json
 import os
 import re
 import subprocess
@@ -23,21 +24,50 @@ def blocks(text: str) -> list[tuple[str, str]]:
     return re.findall(r"^```(python|sh)\n(.*?)^```$", text, re.M | re.S)
 
 
+# What a page's Python session is: it runs a block at a time and says how each went.
+SESSION = """
+import contextlib, io, json, sys, traceback
+told, names = sys.stdout, {"__name__": "__main__"}
+for line in sys.stdin:
+    caught = io.StringIO()
+    with contextlib.redirect_stdout(caught), contextlib.redirect_stderr(caught):
+        try:
+            exec(compile(json.loads(line), "<page>", "exec"), names)
+            error = ""
+        except BaseException:
+            error = traceback.format_exc()
+    print(json.dumps([error, caught.getvalue()]), file=told, flush=True)
+"""
+
+
 def run_page(text: str, folder: Path) -> int:
     """Run a page's blocks in order: Python blocks share one session, each shell block one shell."""
     env = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    session = ""
+    command = [sys.executable, "-W", "error", "-c", SESSION]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     count = 0
-    for language, code in blocks(text):
-        if language == "python":
-            session += code + "\n"
-            command = [sys.executable, "-W", "error", "-c", session]
-        else:
-            command = ["bash", "-euo", "pipefail", "-c", code]
-        done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env)
-        assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
-        count += 1
+    with subprocess.Popen(command, cwd=folder, env=env, **pipes) as session:
+        for language, code in blocks(text):
+            run_python(session, code) if language == "python" else run_shell(code, folder, env)
+            count += 1
+        session.stdin.close()
+        assert session.wait() == 0
     return count
+
+
+def run_python(session: subprocess.Popen, code: str) -> None:
+    session.stdin.write(json.dumps(code) + "\n")
+    session.stdin.flush()
+    answer = session.stdout.readline()
+    assert answer, f"{code}\nthe session died"
+    error, told = json.loads(answer)
+    assert not error, f"{code}\n{told}\n{error}"
+
+
+def run_shell(code: str, folder: Path, env: dict[str, str]) -> None:
+    command = ["bash", "-euo", "pipefail", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env)
+    assert done.returncode == 0, f"{code}\n{done.stdout}\n{done.stderr}"
 
 
 def test_pages_were_found():
@@ -70,6 +100,8 @@ def test_a_broken_block_is_caught(tmp_path):
         run_page("```python\n1 / 0\n```\n", tmp_path)
     with pytest.raises(AssertionError):
         run_page("```sh\nfalse\n```\n", tmp_path)
+    with pytest.raises(AssertionError, match="the session died"):
+        run_page("```python\nimport os\nos._exit(1)\n```\n", tmp_path)
 
 
 def test_links_between_pages_lead_somewhere():

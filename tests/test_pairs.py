@@ -347,11 +347,27 @@ def test_simple_pairs_are_their_definitions() -> None:
     t, r = test.mean((1, 3)), reference.mean((1, 3))
     expected = {
         "concat3": torch.cat([r, t], 1), "diff": r - t, "abs": (r - t).abs(), "quadratic": (r - t) ** 2,
-        "dot": r * t, "none": t, "concat2": torch.cat([reference, test], -1).mean((1, 3)),
+        "product": r * t, "none": t, "concat2": torch.cat([reference, test], -1).mean((1, 3)),
     }  # fmt: skip
     for how, vector in expected.items():
         head = FFPair(features=8, layers=3, how=how).eval()
         torch.testing.assert_close(head(frames, beside).embedding, head.classifier(vector))
+
+
+def test_a_dot_product_is_the_score_until_it_is_scaled() -> None:
+    torch.manual_seed(0)
+    test, reference = torch.randn(3, 3, 8, 6), torch.randn(3, 3, 8, 4)
+    frames = Frames(test, torch.tensor([6, 6, 6]))
+    beside = Frames(reference, torch.tensor([4, 0, 4]))
+    head = FFPair(features=8, layers=3, how="dot")
+    assert sum(p.numel() for p in head.parameters()) == 4
+    dots = [test[row].mean((0, 2)) @ reference[row].mean((0, 2)) for row in (0, 2)]
+    expected = torch.stack([dots[0], torch.tensor(0.0), dots[1]])  # the second has no reference
+    torch.testing.assert_close(head(frames, beside).score, expected)
+    assert not head(frames).score.any()
+    with torch.no_grad():
+        head.head.weight[1], head.head.bias[0] = 3, 0.5
+    torch.testing.assert_close(head(frames, beside).score, 0.5 - 2 * expected)
 
 
 @pytest.mark.parametrize(

@@ -374,7 +374,7 @@ def test_a_folder_in_use_is_no_failed_trial(file, tmp_path):
 
 
 def test_a_killed_worker_is_no_failed_trial(file, tmp_path, monkeypatch):
-    from earwitness import running
+    from earwitness import processes
 
     killed = []
 
@@ -385,8 +385,8 @@ def test_a_killed_worker_is_no_failed_trial(file, tmp_path, monkeypatch):
             killed[0].kill()
         return waited(jobs, **more)
 
-    waited = running.wait
-    monkeypatch.setattr(running, "wait", wait)
+    waited = processes.wait
+    monkeypatch.setattr(processes, "wait", wait)
     with pytest.raises(RunError, match="a worker process died"):
         tune(file, tmp_path / "out", workers=2)
     assert not (tmp_path / "out" / "trials" / "1" / "failed.json").exists()

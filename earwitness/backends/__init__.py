@@ -18,6 +18,7 @@ BACKENDS = Shelf(
         "nes2net": "nes2net:Nes2Net",
         "rawnet2": "rawnet2:RawNet2",
         "aasist": "aasist:AASIST",
+        "ssl_aasist": "ssl_aasist:SSLAASIST",
     },
     helpers=("base", "layers", "pooling"),
 )

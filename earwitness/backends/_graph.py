@@ -1,4 +1,4 @@
-"""Attention between the nodes of small complete graphs, and pooling of nodes.
+"""Attention between the nodes of small complete graphs, pooling of nodes, and AASIST's use of both.
 
 Jung et al., "AASIST: Audio Anti-Spoofing using Integrated Spectro-Temporal Graph Attention Networks"
 (2022), sections 2 and 3. Nodes are (batch, node, size).
@@ -8,7 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["GraphAttention", "GraphPool", "MixedAttention", "drop"]
+__all__ = ["GraphAttention", "GraphPool", "Graphs", "MixedAttention", "drop"]
+
+_ALONE, _TOGETHER = 2.0, 100.0  # temperatures of attention within a kind of nodes and over both
 
 
 def drop(module: nn.Module, values: Tensor, rate: float) -> Tensor:
@@ -94,6 +96,63 @@ class GraphPool(nn.Module):
         scores = torch.sigmoid(self.judge(drop(self, nodes, 0.3)))
         best = scores.topk(max(int(nodes.shape[1] * self.keep), 1), dim=1).indices
         return (nodes * scores).gather(1, best.expand(-1, -1, nodes.shape[2]))
+
+
+class Graphs(nn.Module):
+    """Nodes of bands and nodes of times to one vector of size ``dim``: AASIST from its encoder on.
+
+    Each kind has a graph; two branches attend over both at once, and of what they give each value's
+    larger counts; maxima and means of the nodes and the master node are read out.
+
+    Args:
+        inputs: size of a node.
+        bands: how many of them are bands; to each its place is added, which is learned.
+        graph, mixed: size of a node after the graph of its kind, and after those of both.
+        keep: the share of bands, of times and of the nodes in a branch that pooling leaves.
+
+    >>> graphs = Graphs(6, 5, graph=6, mixed=4, keep=(0.5, 0.5, 0.5))
+    >>> graphs(torch.randn(2, 5, 6), torch.randn(2, 9, 6)).shape
+    torch.Size([2, 20])
+    """
+
+    def __init__(
+        self, inputs: int, bands: int, *, graph: int, mixed: int, keep: tuple[float, float, float]
+    ):
+        super().__init__()
+        self.position = nn.Parameter(torch.randn(1, bands, inputs))
+        self.band_graph = GraphAttention(inputs, graph, temperature=_ALONE)
+        self.time_graph = GraphAttention(inputs, graph, temperature=_ALONE)
+        self.band_pool = GraphPool(graph, keep=keep[0])
+        self.time_pool = GraphPool(graph, keep=keep[1])
+        self.branches = nn.ModuleList(_Branch(graph, mixed, keep[2]) for _ in range(2))
+        self.dim = 5 * mixed
+
+    def forward(self, bands: Tensor, times: Tensor) -> Tensor:
+        """Nodes of both kinds to (batch, dim)."""
+        bands = self.band_pool(self.band_graph(bands + self.position))
+        times = self.time_pool(self.time_graph(times))
+        pairs = zip(*(branch(times, bands) for branch in self.branches), strict=True)
+        times, bands, master = (torch.maximum(one, other) for one, other in pairs)
+        parts = [times.abs().amax(1), times.mean(1), bands.abs().amax(1), bands.mean(1), master[:, 0]]
+        return drop(self, torch.cat(parts, 1), 0.5)
+
+
+class _Branch(nn.Module):
+    """Two attentions over times and bands with pooling between them, the second added to the first."""
+
+    def __init__(self, inputs: int, size: int, keep: float):
+        super().__init__()
+        self.master = nn.Parameter(torch.randn(1, 1, inputs))
+        self.first = MixedAttention(inputs, size, temperature=_TOGETHER)
+        self.band_pool, self.time_pool = GraphPool(size, keep=keep), GraphPool(size, keep=keep)
+        self.second = MixedAttention(size, size, temperature=_TOGETHER)
+
+    def forward(self, times: Tensor, bands: Tensor) -> tuple[Tensor, ...]:
+        times, bands, master = self.first(times, bands, self.master)
+        nodes = (self.time_pool(times), self.band_pool(bands), master)
+        return tuple(
+            drop(self, one + more, 0.2) for one, more in zip(nodes, self.second(*nodes), strict=True)
+        )
 
 
 class _Update(nn.Module):

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-__all__ = ["Encoder"]
+__all__ = ["Encoder", "Residual", "stack"]
 
 _SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772  # of SELU (Klambauer et al., 2017)
 _ROWS, _BANDS = 2, 1  # zeros around a clip, as far as two convolutions reach
@@ -19,21 +19,19 @@ _CHUNK = 450_000  # values of a layer that are worked on at once: several layers
 class Encoder(nn.Module):
     """Residual blocks from one channel to the last of ``channels``; each leaves a third of the time.
 
-    With gradients, in training or on a GPU every layer is computed as it is defined. Otherwise a block
-    is computed a stretch of time at a time, with its normalisation folded into the convolution: the
-    same values up to rounding, sooner because little waits for memory.
+    With gradients, in training, under autocast or off the CPU every layer is computed as it is defined.
+    Otherwise a block is computed a stretch of time at a time, with its normalisation folded into the
+    convolution: the same values up to rounding, sooner because little waits for memory.
     """
 
     def __init__(self, channels: tuple[int, ...]):
         super().__init__()
-        pairs = zip((1, *channels), channels, strict=False)
-        self.blocks = nn.ModuleList(
-            _Block(*pair, first=number == 0) for number, pair in enumerate(pairs)
-        )
+        self.blocks = nn.ModuleList(stack(_Pooled, channels))
 
     def forward(self, values: Tensor) -> Tensor:
         """(batch, time, band) to (batch, channel, time // 3 ** blocks, band)."""
-        if not (self.training or torch.is_grad_enabled() or values.is_cuda):
+        as_defined = self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        if values.device.type == "cpu" and not as_defined:
             return torch.stack([self._encode(clip) for clip in values])
         values = values[:, None].contiguous(memory_format=torch.channels_last)
         for block in self.blocks:
@@ -47,8 +45,8 @@ class Encoder(nn.Module):
         return values[_ROWS:-_ROWS, _BANDS:-_BANDS].permute(2, 0, 1)
 
 
-class _Block(nn.Module):
-    """Convolution, norm, SELU, convolution, the shortcut added, the largest of 3 frames.
+class Residual(nn.Module):
+    """Convolution, norm, SELU, convolution, the shortcut added.
 
     The paper (Jung et al., 2022, section 3.1) normalises before the first convolution too; the
     released code computes that and then doesn't use it, so released weights hold a norm that does
@@ -69,7 +67,14 @@ class _Block(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         inner = F.selu(self.norm(self.conv1(values)), inplace=True)
         direct = values if self.shortcut is None else self.shortcut(values)
-        return F.max_pool2d(self.conv2(inner) + direct, (3, 1))
+        return self.conv2(inner) + direct
+
+
+class _Pooled(Residual):
+    """A residual block, and the largest of 3 frames of it."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        return F.max_pool2d(super().forward(values), (3, 1))
 
     def pass_through(self, values: Tensor) -> Tensor:
         """``forward`` of one clip (time, band, channel) in a margin of zeros, some rows at a time."""
@@ -108,6 +113,12 @@ class _Block(nn.Module):
             return outer.add_(F.conv2d(direct, weight))
         outer[0].permute(1, 2, 0).flatten(0, 1).addmm_(_moved(direct, weight), weight.flatten(1).T)
         return outer
+
+
+def stack(kind: type[Residual], channels: tuple[int, ...]) -> list[Residual]:
+    """Blocks of a kind from one channel through all of ``channels``."""
+    pairs = zip((1, *channels), channels, strict=False)
+    return [kind(*pair, first=number == 0) for number, pair in enumerate(pairs)]
 
 
 def _correlate(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

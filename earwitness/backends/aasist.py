@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from earwitness.backends._graph import GraphAttention, GraphPool, MixedAttention, drop
+from earwitness.backends._graph import Graphs
 from earwitness.backends._lengths import by_length, require_samples
 from earwitness.backends._official import Rules, read_tensors, rename, take_over
 from earwitness.backends._residual import Encoder
@@ -21,7 +20,6 @@ __all__ = ["AASIST", "load_official", "official_state"]
 
 _FILTERS, _TAPS = 70, 129
 _BANDS = _FILTERS // 3
-_TEMPERATURES = {"one kind": 2.0, "mixed": 100.0}
 
 
 @dataclass(frozen=True)
@@ -74,14 +72,10 @@ class AASIST(BackEnd):
         self.filters = SincPool(_FILTERS, _TAPS, across=3)
         self.norm = nn.BatchNorm2d(1)
         self.encoder = Encoder(chosen.channels)
-        last, graph, alone = chosen.channels[-1], chosen.graph, _TEMPERATURES["one kind"]
-        self.position = nn.Parameter(torch.randn(1, _BANDS, last))
-        self.band_graph = GraphAttention(last, graph, temperature=alone)
-        self.time_graph = GraphAttention(last, graph, temperature=alone)
-        self.band_pool = GraphPool(graph, keep=chosen.keep[0])
-        self.time_pool = GraphPool(graph, keep=chosen.keep[1])
-        self.branches = nn.ModuleList(_Branch(graph, chosen.mixed, chosen.keep[2]) for _ in range(2))
-        self.dim = 5 * chosen.mixed
+        self.graphs = Graphs(
+            *(chosen.channels[-1], _BANDS), graph=chosen.graph, mixed=chosen.mixed, keep=chosen.keep
+        )
+        self.dim = self.graphs.dim
         self.head = nn.Linear(self.dim, classes)
 
     def embed(self, frames: Frames) -> Tensor:
@@ -91,32 +85,7 @@ class AASIST(BackEnd):
     def _read_out(self, wave: Tensor) -> Tensor:
         image = self.norm(self.filters(wave)[:, None])
         heard = self.encoder(F.selu(image)[:, 0]).abs()
-        bands = heard.amax(2).transpose(1, 2) + self.position
-        times = heard.amax(3).transpose(1, 2)
-        bands, times = self.band_pool(self.band_graph(bands)), self.time_pool(self.time_graph(times))
-        pairs = zip(*(branch(times, bands) for branch in self.branches), strict=True)
-        times, bands, master = (torch.maximum(one, other) for one, other in pairs)
-        parts = [times.abs().amax(1), times.mean(1), bands.abs().amax(1), bands.mean(1), master[:, 0]]
-        return drop(self, torch.cat(parts, 1), 0.5)
-
-
-class _Branch(nn.Module):
-    """Two attentions over times and bands with pooling between them, the second added to the first."""
-
-    def __init__(self, inputs: int, size: int, keep: float):
-        super().__init__()
-        temperature = _TEMPERATURES["mixed"]
-        self.master = nn.Parameter(torch.randn(1, 1, inputs))
-        self.first = MixedAttention(inputs, size, temperature=temperature)
-        self.band_pool, self.time_pool = GraphPool(size, keep=keep), GraphPool(size, keep=keep)
-        self.second = MixedAttention(size, size, temperature=temperature)
-
-    def forward(self, times: Tensor, bands: Tensor) -> tuple[Tensor, ...]:
-        times, bands, master = self.first(times, bands, self.master)
-        nodes = (self.time_pool(times), self.band_pool(bands), master)
-        return tuple(
-            drop(self, one + more, 0.2) for one, more in zip(nodes, self.second(*nodes), strict=True)
-        )
+        return self.graphs(heard.amax(2).transpose(1, 2), heard.amax(3).transpose(1, 2))
 
 
 _NAMES: Rules = [
@@ -149,6 +118,7 @@ _NAMES: Rules = [
     (r"\.proj_with_att\.", ".update.attended."),
     (r"\.proj_without_att\.", ".update.direct."),
     (r"(_graph|first|second)\.bn\.", r"\1.norm."),
+    (r"^(position|branches|band_|time_)", r"graphs.\1"),
 ]
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from earwitness.errors import SettingsError
-from earwitness.frontends.base import Frames
+from earwitness.frontends.base import Frames, FrontEnd
 
 __all__ = ["BackEnd", "Output", "PairBackEnd"]
 
@@ -37,14 +37,16 @@ class Output:
 class BackEnd(nn.Module, ABC):
     """Base of back ends; ``head`` is the last linear layer and ``dim`` the size of its input.
 
-    ``min_frames`` is the fewest frames a clip may have. One that ``wants_layers`` takes a setting
-    ``layers`` and frames (batch, layer, feature, frame) where that is above 0. One that
-    ``wants_reference`` also hears a genuine recording of the same speaker, where there is one.
+    ``min_frames`` is the fewest frames a clip may have, ``min_features`` the fewest features a frame
+    may have. One that ``wants_layers`` takes a setting ``layers`` and frames (batch, layer, feature,
+    frame) where that is above 0. One that ``wants_reference`` also hears a genuine recording of the
+    same speaker, where there is one.
     """
 
     head: nn.Linear
     dim: int
     min_frames: int = 1
+    min_features: int = 1
     wants_layers: ClassVar[bool] = False
     wants_reference: ClassVar[bool] = False
     joins_waves: bool = False
@@ -59,6 +61,25 @@ class BackEnd(nn.Module, ABC):
         del reference
         embedding = self.embed(frames)
         return Output(self.head(embedding), embedding)
+
+    def require_fit(self, front_end: FrontEnd) -> None:
+        """Raise when what a front end gives is too small for this network.
+
+        Raises:
+            SettingsError: too few features in a frame, or vectors where several frames are needed.
+        """
+        mine, other = (f"{part.built_from['name']!r}" for part in (self, front_end))
+        if self.min_frames > 1 and front_end.eats == "vector":
+            raise SettingsError(
+                f"the back end {mine} needs {self.min_frames} frames and the front end {other} makes "
+                "one of a vector; take 'linear' or 'mlp'."
+            )
+        if front_end.features < self.min_features:
+            raise SettingsError(
+                f"the back end {mine} needs frames of at least {self.min_features} features and the "
+                f"front end {other} gives {front_end.features}; take a front end of larger frames: "
+                "'logmel', 'lfcc', 'raw' or 'ssl'."
+            )
 
 
 class PairBackEnd(BackEnd):

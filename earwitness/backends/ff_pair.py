@@ -1,6 +1,6 @@
 """Simple ways to weigh a recording against a reference, and the head that hears none of it."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from earwitness.frontends.base import Frames, time_mask
 
 __all__ = ["FFPair"]
 
-_OF_VECTORS = ("concat3", "diff", "abs", "quadratic", "dot")
+_OfVectors = Literal["concat3", "diff", "abs", "quadratic", "product", "dot"]
 
 
 class FFPair(PairBackEnd):
@@ -21,12 +21,14 @@ class FFPair(PairBackEnd):
     Args:
         how: ``none`` hears the recording alone (the thesis's FF). Of pooled vectors, reference r and
             recording t: ``concat3`` (r, t), ``diff`` r - t, ``abs`` |r - t|, ``quadratic`` (r - t)²,
-            ``dot`` their product, element by element, whose sum the head may weigh. Of frames:
-            ``concat2`` pools both after one another, ``lstm`` runs over both and keeps its last output.
-            ``concat1`` hears both waves as one recording, the reference first.
+            ``product`` their product, element by element. Of frames: ``concat2`` pools both after one
+            another, ``lstm`` runs over both and keeps its last output. ``concat1`` hears both waves as
+            one recording, the reference first. ``dot`` (FFDot) has no network after the pooling: the
+            score is r · t, to which training gives a scale, of either sign, and an offset.
         pooling: ``mean``, ``statistics``, ``attention``, ``attentive``, ``mhfa`` or ``sls``.
 
-    Without a reference r is zero, and there are no frames of one.
+    Without a reference r is zero, and there are no frames of one; ``dot`` then gives every recording
+    the same score.
 
     Raises:
         SettingsError: a pooling of layers, and there are none.
@@ -44,27 +46,28 @@ class FFPair(PairBackEnd):
         features: int,
         classes: int = 2,
         layers: int = 0,
-        how: Literal[
-            "none", "concat1", "concat2", "concat3", "diff", "abs", "quadratic", "dot", "lstm"
-        ] = "diff",
+        how: Literal["none", "concat1", "concat2", _OfVectors, "lstm"] = "diff",
         pooling: Literal["mean", "statistics", "attention", "attentive", "mhfa", "sls"] = "mean",
     ):
         super().__init__()
         self.how, self.joins_waves = how, how == "concat1"
         self.pooling = make_pooling(pooling, features, layers)
         width = int(self.pooling.dim)  # type: ignore[arg-type]
+        width = {"concat3": 2 * width, "lstm": features}.get(how, width)
         if how == "lstm":
             self.lstm = nn.LSTM(features, features, num_layers=2, batch_first=True)
-            width = features
-        self.classifier = narrowing(2 * width if how == "concat3" else width)
-        self.dim = (2 * width if how == "concat3" else width) // 4
+        self.classifier = nn.Identity() if how == "dot" else narrowing(width)
+        self.dim = 1 if how == "dot" else width // 4
         self.head = nn.Linear(self.dim, classes)
+        if how == "dot":  # the score is the product itself until training changes that
+            nn.init.eye_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def embed_pair(self, frames: Frames, reference: Frames | None) -> Tensor:
         """Both to (batch, dim)."""
         if self.how in ("none", "concat1"):
             return self.classifier(self.pooling(frames.values, frames.length))
-        if self.how in _OF_VECTORS:
+        if self.how in get_args(_OfVectors):
             return self.classifier(self._weighed(frames, reference))
         values, length = _after_one_another(reference, frames)
         if self.how == "concat2":
@@ -80,8 +83,9 @@ class FFPair(PairBackEnd):
             other = torch.where(there, pooled, other)
         if self.how == "concat3":
             return torch.cat([other, test], 1)
-        if self.how == "dot":
-            return other * test
+        if self.how in ("product", "dot"):
+            product = other * test
+            return product if self.how == "product" else product.sum(1, keepdim=True)
         apart = other - test
         return {"diff": apart, "abs": apart.abs(), "quadratic": apart.square()}[self.how]
 

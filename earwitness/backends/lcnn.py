@@ -18,11 +18,13 @@ class LCNN(BackEnd):
 
     After Lavrentyeva et al., "STC Antispoofing Systems for the ASVspoof2019 Challenge" (2019),
     made narrower for CPUs: ``width`` channels after the first stage, growing by half a stage.
-    Clips need at least 16 frames.
+    Clips need at least 16 frames of 16 features.
 
     >>> LCNN(features=60, width=16).dim
     64
     """
+
+    min_frames = min_features = 16  # four poolings halve them
 
     def __init__(
         self,
@@ -35,7 +37,6 @@ class LCNN(BackEnd):
         embedding: int = 64,
     ):
         super().__init__()
-        self.min_frames = 16  # four poolings halve them
         del features
         widths = (1, width, width * 3 // 2, width * 2, width * 2)
         self.convs = nn.ModuleList(

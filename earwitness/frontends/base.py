@@ -53,6 +53,19 @@ class FrontEnd(nn.Module, ABC):
     def forward(self, wave: Tensor, length: Tensor) -> Frames:
         """Waves (batch, samples) with valid ``length`` (batch,) to frames."""
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether `before` has no weight that learns, and hears each clip for itself."""
+        return not any(p.requires_grad for p in self.parameters())
+
+    def before(self, wave: Tensor, length: Tensor) -> Frames:
+        """The part of ``forward`` in which no weight learns when the front end ``is_frozen``."""
+        return self(wave, length)
+
+    def finish(self, frames: Frames) -> Frames:
+        """The rest of ``forward``: ``finish(before(wave, length))`` is all of it."""
+        return frames
+
 
 def time_mask(length: Tensor, frames: int) -> Tensor:
     """True where a frame belongs to its clip: (batch, frames).

@@ -121,8 +121,17 @@ class SSL(FrontEnd):
             self.encoder.eval()
         return self
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the encoder's weights stay; those of a ``weighted`` mean may learn."""
+        return self.tuned == "none" and self.compat == ""
+
     def forward(self, wave: Tensor, length: Tensor) -> Frames:
         """Waves (batch, samples) to (batch, layer, feature, frame), or (batch, feature, frame)."""
+        return self.finish(self.before(wave, length))
+
+    def before(self, wave: Tensor, length: Tensor) -> Frames:
+        """The encoder's states: of one layer (batch, feature, frame), else of all."""
         if self.compat == "rat":
             wave, length = F.layer_norm(wave, wave.shape), torch.full_like(length, wave.shape[1])
         elif self.normalise:
@@ -133,14 +142,18 @@ class SSL(FrontEnd):
         inside = time_mask(count, values.shape[-1])
         return Frames(values * inside.view(len(inside), *[1] * (values.ndim - 2), -1), count)
 
+    def finish(self, frames: Frames) -> Frames:
+        """Their learned mean, where that was asked for."""
+        if self.choice != "weighted":
+            return frames
+        mean = torch.einsum("l,blft->bft", self.weighting.softmax(0), frames.values)
+        return Frames(mean, frames.length)
+
     def _chosen(self, states: list[Tensor]) -> Tensor:
         if isinstance(self.choice, int):
             place = self.choice - 1 if self.choice > 0 else self.choice
             return states[place].transpose(1, 2)
-        stacked = torch.stack(states, 1).transpose(2, 3)
-        if self.choice == "all":
-            return stacked
-        return torch.einsum("l,blft->bft", self.weighting.softmax(0), stacked)
+        return torch.stack(states, 1).transpose(2, 3)
 
 
 def _unit_variance(wave: Tensor, length: Tensor) -> Tensor:
