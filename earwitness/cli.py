@@ -32,6 +32,7 @@ from earwitness.score_inputs import (
     as_reading,
 )
 from earwitness.score_verbs import compare_score_files, evaluate, metrics
+from earwitness.select_verbs import select
 from earwitness.terminal import count_bar, print_table
 
 __all__ = ["app", "main"]
@@ -358,7 +359,7 @@ def demo(
     run_demo(out, quick=quick, say=typer.echo, progress=_progress)
 
 
-for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment):
+for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment, select):
     app.command()(verb)
 app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
 app.add_typer(corpus, name="corpus")

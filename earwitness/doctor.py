@@ -16,6 +16,7 @@ _SHELVES = {
     "backends": "BACKENDS",
     "losses": "LOSSES",
     "differentials": "DIFFERENTIALS",
+    "selection": "SELECTORS",
     "strategies": "STRATEGIES",
     "rules": "RULES",
     "metrics": "METRICS",

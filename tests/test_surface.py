@@ -19,12 +19,13 @@ from earwitness.differentials import DIFFERENTIALS
 from earwitness.frontends import FRONTENDS
 from earwitness.losses import LOSSES
 from earwitness.metrics import METRICS
+from earwitness.selection import SELECTORS
 from earwitness.shelf import Shelf
 from earwitness.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
 SHELVES = [
-    *(AUGMENTS, BACKENDS, CORPORA, DIFFERENTIALS, FRONTENDS, LOSSES, METRICS, STRATEGIES),
+    *(AUGMENTS, BACKENDS, CORPORA, DIFFERENTIALS, FRONTENDS, LOSSES, METRICS, SELECTORS, STRATEGIES),
 ]
 
 
