@@ -33,7 +33,7 @@ def main() -> None:
         took = {}
         for epoch in ("first", "second"):
             cache = FrameCache(folder, front_end, precision=asked.precision)
-            cache._shelf(waves.device)  # the digest of the weights is taken once a run
+            cache._kept(waves.device)  # the digest of the weights is taken once a run
             start = time.perf_counter()
             for place in range(0, asked.clips, 8):
                 cache.hear(waves[place : place + 8], length[place : place + 8])

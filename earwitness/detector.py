@@ -21,7 +21,7 @@ from earwitness.backends import BACKENDS
 from earwitness.backends._heads import make_head
 from earwitness.backends.base import Output
 from earwitness.errors import CheckpointError, SettingsError
-from earwitness.files import digest, is_read_only, write_atomically, write_json
+from earwitness.files import digest, is_read_only, read_card, write_atomically, write_json
 from earwitness.frame_cache import FrameCache
 from earwitness.frontends import FRONTENDS
 from earwitness.frontends.base import Frames
@@ -474,24 +474,15 @@ def annotate(folder: str | Path, **entries: Any) -> None:
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
-    path = folder / "card.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: no card.json; expected a folder written by Detector.save or `earwitness run`."
-        )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not JSON ({error}).") from None
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not the card of an earwitness detector.")
+    written_by = "Detector.save or `earwitness run`"
+    card = read_card(folder, _FORMAT, of="an earwitness detector", written_by=written_by)
     card = {"known": card.get("classes"), "rule": None, **card}  # version 0.1.0 had neither
     missing = [key for key in (*_CARD_KEYS, "windows") if key not in card]
     if not missing and not isinstance(card["weights_sha256"], str):
         missing = ["weights_sha256"]
     if missing or card["format_version"] != 1 or card["sample_rate"] != audio.SAMPLE_RATE:
         raise CheckpointError(
-            f"{path}: expected format version 1 at {audio.SAMPLE_RATE} Hz, found version "
-            f"{card.get('format_version')} at {card.get('sample_rate')} Hz, missing {missing}."
+            f"{folder / 'card.json'}: expected format version 1 at {audio.SAMPLE_RATE} Hz, found "
+            f"version {card.get('format_version')} at {card.get('sample_rate')} Hz, missing {missing}."
         )
     return card

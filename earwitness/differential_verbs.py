@@ -1,13 +1,12 @@
 """The verbs of ``earwitness differential``: fit and score detectors of a difference of embeddings."""
 
-import tomllib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.errors import ProtocolError, SettingsError
+from earwitness.errors import ProtocolError
+from earwitness.settings import read_assignments
 
 if TYPE_CHECKING:
     from earwitness.differentials import Differential
@@ -54,7 +53,9 @@ def fit(
     from earwitness.differentials.base import refuse_other_card
 
     refuse_other_card(out)
-    model: Differential = DIFFERENTIALS.build(method, **_settings(settings or ()))
+    model: Differential = DIFFERENTIALS.build(
+        method, **read_assignments(settings or (), "kernel=linear")
+    )
     pairs, told = _pair(vectors, split, references, seed, leave_out)
     model.fit(pairs.differences, pairs.labels)
     counts = {label: pairs.labels.count(label) for label in ("bonafide", "spoof")}
@@ -141,21 +142,3 @@ def _require_same_encoder(model: "Differential", pairs: "Pairs") -> None:
             f"the detector was fitted on embeddings of {before[:12]}…, these are of {now[:12]}…; embed "
             "the recordings with the same detector."
         )
-
-
-def _settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Settings of a method; a value is TOML, or a plain word.
-
-    >>> _settings(["kernel=linear", "C=0.5"])
-    {'kernel': 'linear', 'C': 0.5}
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
-            raise SettingsError(f"--set {text!r}: expected setting=value, such as kernel=linear.")
-        try:
-            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name.strip()] = value.strip()
-    return found

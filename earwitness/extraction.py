@@ -5,6 +5,7 @@ learned from, with their references. What the cache has already costs reading, s
 on where it was stopped.
 """
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from earwitness.processes import side_by_side, tell
 from earwitness.references import References
 from earwitness.scoring import listen
 from earwitness.streams import Stream
+from earwitness.training import one_thread
 from earwitness.trials import Manifest, Trial
 
 __all__ = ["Extracted", "extract"]
@@ -79,7 +81,6 @@ def extract(
 
 
 def _work(experiment: Experiment, number: int, workers: int) -> tuple[int, int, int]:
-    torch.set_num_threads(1)
     return _part(experiment, number, workers, lambda done, total: tell(number, done, total))
 
 
@@ -90,8 +91,8 @@ def _part(experiment: Experiment, number: int, workers: int, on_clip: OnClip) ->
     detectors = list(_detectors(experiment, stream, number))
     total = len(detectors) * sum(len(job.manifest) for job in jobs)
     done = 0
-    for detector in detectors:
-        for job in jobs:
+    with one_thread():  # as runs do: the same frames, to the bit
+        for detector, job in itertools.product(detectors, jobs):
             for _ in _outcomes(detector, job, job.manifest.trials[number::workers]):
                 done += 1
                 on_clip(done, total)

@@ -6,13 +6,15 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-from earwitness.errors import ProtocolError, RunError, SettingsError
+from earwitness.errors import CheckpointError, ProtocolError, RunError, SettingsError
 
 __all__ = [
     "append_line",
     "digest",
     "is_read_only",
+    "read_card",
     "read_text",
     "remove_leftovers",
     "require_new_outputs",
@@ -109,6 +111,24 @@ def read_text(path: str | Path) -> str:
         raise ProtocolError(f"{path}: no such file.") from None
     except (UnicodeDecodeError, OSError) as error:
         raise ProtocolError(f"{path}: not a text file ({error}).") from None
+
+
+def read_card(folder: str | Path, form: str, *, of: str, written_by: str) -> dict[str, Any]:
+    """The card.json of a folder that holds something saved; ``form`` is its entry ``format``.
+
+    Raises:
+        CheckpointError: absent, not JSON, or the card of something else than ``of``.
+    """
+    path = Path(folder) / "card.json"
+    if not path.is_file():
+        raise CheckpointError(f"{folder}: no card.json; expected a folder written by {written_by}.")
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise CheckpointError(f"{path}: not JSON ({error}).") from None
+    if not isinstance(card, dict) or card.get("format") != form:
+        raise CheckpointError(f"{path}: not the card of {of}.")
+    return card
 
 
 def write_text(path: str | Path, text: str) -> None:

@@ -86,27 +86,27 @@ class FrameCache:
         self.front_end, self.precision = front_end, precision
         self.root, self.room = Path(folder), int(gib * 2**30)
         self.heard = self.read = self.not_kept = 0
-        self._opened: dict[Any, _Shelf] = {}
+        self._opened: dict[Any, _Kept] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "FrameCache":
         return self  # a copied detector hears what this one hears
 
     def hear(self, wave: Tensor, length: Tensor) -> Frames:
         """The front end's `before` of waves (batch, samples) with valid ``length`` (batch,)."""
-        shelf = self._shelf(wave.device)
+        kept = self._kept(wave.device)
         rows = [row[:n] for row, n in zip(wave, length.tolist(), strict=True)]
-        frames = [self._one(shelf, row) for row in rows]
+        frames = [self._one(kept, row) for row in rows]
         count = torch.tensor([one.shape[-1] for one in frames])
         values = torch.zeros(len(rows), *frames[0].shape[:-1], int(count.max()))
         for row, one in zip(values, frames, strict=True):
             row[..., : one.shape[-1]] = torch.from_numpy(one.astype(np.float32))
         return Frames(values.to(wave), count.to(wave.device))
 
-    def _one(self, shelf: "_Shelf", row: Tensor) -> NDArray[np.floating[Any]]:
+    def _one(self, kept: "_Kept", row: Tensor) -> NDArray[np.floating[Any]]:
         """(layer, feature, frame) or (feature, frame), of one clip without padding."""
         samples = row.detach().cpu().contiguous().numpy()
         name = hashlib.blake2b(samples.tobytes(), digest_size=16).hexdigest()
-        known = shelf.find(name)
+        known = kept.find(name)
         if known is not None:
             self.read += 1
             return known
@@ -121,7 +121,7 @@ class FrameCache:
         if self.size() + frames.nbytes > self.room:
             self.not_kept += 1
         else:
-            shelf.keep(name, frames)
+            kept.keep(name, frames)
         return frames
 
     @torch.no_grad()
@@ -133,7 +133,7 @@ class FrameCache:
         """Bytes of all frames below the folder, those of other processes and front ends too."""
         return sum(path.stat().st_size for path in self.root.glob("*/*.frames"))
 
-    def _shelf(self, device: torch.device) -> "_Shelf":
+    def _kept(self, device: torch.device) -> "_Kept":
         kind = device.type
         computing = (
             str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "float32"
@@ -142,7 +142,7 @@ class FrameCache:
         if now not in self._opened:
             told = self._about(now[0])
             key = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
-            self._opened[now] = _Shelf(self.root / key, told, _KINDS[self.precision])
+            self._opened[now] = _Kept(self.root / key, told, _KINDS[self.precision])
         return self._opened[now]
 
     def _stamp(self) -> tuple[tuple[int, int], ...]:
@@ -171,7 +171,7 @@ class FrameCache:
         }
 
 
-class _Shelf:
+class _Kept:
     """The frames of one front end: those that all processes listed, and a file to add to."""
 
     def __init__(self, folder: Path, about: dict[str, Any], kind: np.dtype[Any]):

@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from earwitness import distributed
 from earwitness.detector import Detector
 from earwitness.errors import ProtocolError, RunError, SettingsError
@@ -35,7 +33,7 @@ from earwitness.records import (
 from earwitness.runs import Run, RunFolder, plan_runs
 from earwitness.scoring import score
 from earwitness.streams import Stream
-from earwitness.training import Done, learn
+from earwitness.training import Done, learn, one_thread
 from earwitness.trials import Manifest
 
 __all__ = ["run"]
@@ -166,23 +164,18 @@ def _work(experiment: Experiment, one: Run, keep_going: bool) -> None:
 def _run_one(
     experiment: Experiment, one: Run, stream: Stream, on_step: OnStep, keep_going: bool
 ) -> None:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     one.path.mkdir(parents=True, exist_ok=True)
-    try:
-        with _lock(one.path / ".lock", wait=30):
-            remove_leftovers(one.path)
-            if distributed.is_first():
-                (one.path / "failed.json").unlink(missing_ok=True)
-            try:
-                _learn_and_judge(experiment, one, stream, on_step)
-            except (RunError, ProtocolError) as error:  # the latter: scores that are not finite
-                if not keep_going:
-                    raise
-                told = {"reason": str(error), "content": content_key(experiment, one, stream)}
-                write_json(one.path / "failed.json", told)
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread(), _lock(one.path / ".lock", wait=30):
+        remove_leftovers(one.path)
+        if distributed.is_first():
+            (one.path / "failed.json").unlink(missing_ok=True)
+        try:
+            _learn_and_judge(experiment, one, stream, on_step)
+        except (RunError, ProtocolError) as error:  # the latter: scores that are not finite
+            if not keep_going:
+                raise
+            told = {"reason": str(error), "content": content_key(experiment, one, stream)}
+            write_json(one.path / "failed.json", told)
 
 
 def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: OnStep) -> None:

@@ -1,6 +1,5 @@
 """The verb ``select``: which clips are learned from, by the embeddings of one or more detectors."""
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from earwitness.errors import SettingsError
+from earwitness.settings import read_assignments
 from earwitness.terminal import count_bar, print_table
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def select(
     audio = _one_each(manifests, folders, "--manifest")
     scored = _one_each(scores, folders, "--scores")
     require_new_outputs([out, beside], [*_files(folders), *audio, *scored])
-    set_ = _settings(settings or ()) | ({} if quota is None else {"quota": quota})
+    set_ = read_assignments(settings or (), "clusters=6") | ({} if quota is None else {"quota": quota})
     how: dict[str, Any] = {
         "rule": SELECTORS.build(rule, **set_), "rate": rate, "count": count, "balance": balance,
         "gate": gate, "seed": seed,
@@ -187,21 +187,3 @@ def _tell(
     )
     of = ", ".join(f"{n:,} {label}" for label, n in written.counts().items())
     typer.echo(f"wrote {len(written):,} line(s) to {out}: {of}")
-
-
-def _settings(texts: Iterable[str]) -> dict[str, Any]:
-    """Settings of a rule; a value is TOML, or a plain word.
-
-    >>> _settings(["clusters=silhouette", "restarts=3"])
-    {'clusters': 'silhouette', 'restarts': 3}
-    """
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, sign, value = text.partition("=")
-        if not sign or not name.strip():
-            raise SettingsError(f"--set {text!r}: expected setting=value, such as clusters=6.")
-        try:
-            found[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            found[name.strip()] = value.strip()
-    return found

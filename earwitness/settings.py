@@ -9,7 +9,14 @@ from typing import Any
 
 from earwitness.errors import SettingsError, nearest
 
-__all__ = ["read_settings", "refuse_unknown", "require_section", "vary"]
+__all__ = [
+    "parse_value",
+    "read_assignments",
+    "read_settings",
+    "refuse_unknown",
+    "require_section",
+    "vary",
+]
 
 _LONGEST = 80  # characters of a label that is made from varied values
 
@@ -112,10 +119,37 @@ def _override(settings: dict[str, Any], text: str) -> None:
         settings = settings.setdefault(table, {})
         if not isinstance(settings, dict):
             raise SettingsError(f"{text!r}: {table!r} is a value, not a section.")
+    settings[key] = parse_value(value)
+
+
+def read_assignments(texts: Iterable[str], example: str) -> dict[str, Any]:
+    """Settings of a component from ``--set name=value``; ``example`` is for the error.
+
+    >>> read_assignments(["kernel=linear", "C=0.5"], "kernel=linear")
+    {'kernel': 'linear', 'C': 0.5}
+
+    Raises:
+        SettingsError: a text without a name or a sign.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.strip():
+            raise SettingsError(f"--set {text!r}: expected setting=value, such as {example}.")
+        found[name.strip()] = parse_value(value)
+    return found
+
+
+def parse_value(text: str) -> Any:
+    """What a text on the command line stands for: TOML, or a plain word.
+
+    >>> parse_value("[1, 2]"), parse_value(" word ")
+    ([1, 2], 'word')
+    """
     try:
-        settings[key] = tomllib.loads(f"value = {value}")["value"]
+        return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
-        settings[key] = value.strip()
+        return text.strip()
 
 
 def require_section(table: Any, where: str) -> None:

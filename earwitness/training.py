@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -37,7 +37,7 @@ from earwitness.strategies.flat import rows_of
 from earwitness.streams import Stream, Task
 from earwitness.trials import CLASSES
 
-__all__ = ["Done", "Training", "learn"]
+__all__ = ["Done", "Training", "learn", "one_thread"]
 
 _FREE = ("checkpoint_every", "log_every", "cache_mib", "ahead")  # settings that change no weight
 _ORDER, _PASS, _STEP, _BEGIN = 0, 1, 2, 3  # what a seed is for
@@ -63,7 +63,7 @@ class Training:
         checkpoint_every: steps between checkpoints inside a task.
         log_every: steps between records of a strategy's proof of action.
         cache_mib: decoded audio kept in memory; what doesn't fit is read again when needed.
-        ahead: batches that a thread prepares while others are learned; 0 prepares none.
+        ahead: batches of audio that a thread prepares while others are learned; 0 prepares none.
         device: ``cpu``, ``cuda``, ...
         balance: ``classes`` gives the classes of a batch equal weight, ``none`` its clips.
         loss: a name of the shelf `losses`, or a table with settings, in place of cross-entropy; its own
@@ -198,6 +198,17 @@ def learn(
     return loop.run()
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread: then results don't depend on how many cores the machine has."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 class _Loop:
     def __init__(
         self,
@@ -292,7 +303,8 @@ class _Loop:
         steps = range(self.where.step, len(batches))
         first = epoch * len(batches)
         makers = [partial(self._prepare, batches[step], first + step) for step in steps]
-        prepared = ahead(makers, self.training.ahead)
+        # Rows of vectors are there at once: handing them over would cost more than it saves.
+        prepared = ahead(makers, self.training.ahead if self.clips.kind == "wave" else 0)
         for step in steps:
             done, begun = first + step, time.perf_counter()
             batch = next(prepared).to(self.training.device)

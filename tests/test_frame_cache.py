@@ -14,6 +14,7 @@ import pytest
 import tomli_w
 import torch
 
+from earwitness import extraction
 from earwitness.ahead import ahead
 from earwitness.detector import Detector, Windows
 from earwitness.errors import CheckpointError, RunError, SettingsError
@@ -228,12 +229,18 @@ def test_run_from_extracted_frames_hears_nothing(toy_manifest, tmp_path):
     assert sum(path.stat().st_size for path in tmp_path.glob("frames/*/*.frames")) == size
     again = extract(kept)
     assert again.heard == 0
+    empty = run(experiment(toy_manifest, tmp_path, cache={"folder": "empty"}), tmp_path / "empty-run")
+    assert _digest(empty.runs()[0]) == _digest(with_cache)
     without = run(experiment(toy_manifest, tmp_path), tmp_path / "without").runs()[0]
     for one, other in zip(with_cache.steps(), without.steps(), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-4)
     np.testing.assert_allclose(
         with_cache.scores(1, 0, "test").values, without.scores(1, 0, "test").values, atol=1e-3
     )
+
+
+def _digest(one) -> str:
+    return Detector.load(one.path / "detector").digest
 
 
 def test_extraction_hears_references_too(toy_manifest, tmp_path):
@@ -274,6 +281,21 @@ def test_run_folder_is_not_mixed(toy_manifest, tmp_path):
         run(experiment(toy_manifest, tmp_path), tmp_path / "kept")
 
 
+def test_extraction_computes_with_one_thread_as_runs_do(toy_manifest, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(
+        extraction, "_outcomes", lambda *job: iter(seen.append(torch.get_num_threads()) or ())
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        extract(experiment(toy_manifest, tmp_path, cache={"folder": "frames"}))
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
 def test_extract_without_a_cache_is_wrong_usage(toy_manifest, tmp_path):
     with pytest.raises(SettingsError, match=r"no \[cache\]"):
         extract(experiment(toy_manifest, tmp_path))
@@ -289,7 +311,7 @@ def test_killed_extraction_goes_on(toy_manifest, tmp_path):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(words, cwd=tmp_path, env=env, start_new_session=True)
     deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("frames/*/*.list")):
+    while not any(_lines(path) for path in tmp_path.glob("frames/*/*.list")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)

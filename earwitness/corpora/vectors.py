@@ -8,6 +8,7 @@ Where every trial has a file of its own (``.npy`` or ``.pth``), the file is the 
 whose mean over time is.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from earwitness.errors import ProtocolError
 from earwitness.files import write_atomically
 from earwitness.trials import CLASSES, Manifest, Trial
 
-__all__ = ["load_vectors", "read", "write"]
+__all__ = ["embedded_by", "load_vectors", "read", "write"]
 
 _CHUNK = 65_536  # rows looked at together, so that a large array never is in memory as a whole
 _KEPT = Kept(512)  # the vectors of trials with files of their own
@@ -114,6 +115,21 @@ def write(
     write_atomically(path, lambda temporary: _save(temporary, rows))
     manifest.write(path.with_name("manifest.tsv"))
     return manifest
+
+
+def embedded_by(folder: str | Path) -> str:
+    """The digest of the detector whose embeddings lie in a folder, "" where nobody says it.
+
+    Raises:
+        ProtocolError: its embedding.json is not what `earwitness embed` writes.
+    """
+    path = Path(folder) / "embedding.json"
+    if not path.is_file():
+        return ""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["detector"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ProtocolError(f"{path}: not what `earwitness embed` writes ({error!r}).") from None
 
 
 def load_vectors(manifest: Manifest) -> NDArray[np.float32]:

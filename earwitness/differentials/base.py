@@ -5,7 +5,6 @@ and loading need numpy alone. On disk a detector is a folder: ``arrays.npz``, op
 ``card.json``, which says how to build it, what it was fitted on, and what the arrays' digest is.
 """
 
-import json
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from earwitness.errors import (
     RunError,
     SettingsError,
 )
-from earwitness.files import digest, write_atomically, write_json
+from earwitness.files import digest, read_card, write_atomically, write_json
 from earwitness.trials import CLASSES
 
 __all__ = ["Differential", "Rows", "refuse_other_card", "require_scikit_learn"]
@@ -253,21 +252,13 @@ def refuse_other_card(folder: Path) -> None:
 
 
 def _read_card(folder: Path) -> dict[str, Any]:
-    path = folder / "card.json"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: no card.json; expected a folder that `earwitness differential fit` wrote."
-        )
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"{path}: not JSON ({error}).") from None
-    if not isinstance(card, dict) or card.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not the card of a differential detector.")
+    written_by = "`earwitness differential fit`"
+    card = read_card(folder, _FORMAT, of="a differential detector", written_by=written_by)
     kinds = {"differential": dict, "fitted_on": dict, "arrays_sha256": str}
     wrong = [key for key, kind in kinds.items() if not isinstance(card.get(key), kind)]
     if wrong or card.get("format_version") != 1:
         raise CheckpointError(
-            f"{path}: expected format version 1, found {card.get('format_version')}; missing {wrong}."
+            f"{folder / 'card.json'}: expected format version 1, found {card.get('format_version')}; "
+            f"missing {wrong}."
         )
     return card

@@ -4,7 +4,6 @@ Vectors lie in folders as `earwitness embed` and `corpora.vectors` write them. W
 trial's reference depends on the trial's id and on who is there, not on the order of either.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -142,7 +141,7 @@ def _vectors(manifest: Manifest, trials: Iterable[Trial]) -> NDArray[np.float64]
 
 def _encoder(manifest: Manifest, pool: Manifest | None) -> str:
     """The digest of the detector that made the embeddings of both."""
-    found = [_said_encoder(one.root) for one in (manifest, pool) if one is not None]
+    found = [vectors.embedded_by(one.root) for one in (manifest, pool) if one is not None]
     known = {one for one in found if one}
     if len(known) > 1:
         raise ProtocolError(
@@ -150,16 +149,6 @@ def _encoder(manifest: Manifest, pool: Manifest | None) -> str:
             f"({', '.join(one[:12] + '…' for one in found)}); their difference means nothing."
         )
     return known.pop() if known else ""
-
-
-def _said_encoder(folder: Path) -> str:
-    path = folder / "embedding.json"
-    if not path.is_file():
-        return ""
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["detector"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProtocolError(f"{path}: not what `earwitness embed` writes ({error!r}).") from None
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -3,7 +3,6 @@
 Lines are held as columns, so that a million of them fit; only selected clips become trials.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from earwitness.corpora.vectors import embedded_by
 from earwitness.delimited import sniff
 from earwitness.errors import ProtocolError, SettingsError, nearest
 from earwitness.files import digest
@@ -124,7 +124,7 @@ def read_source(folder: Path, *, split: str = "train", manifest: Path | None = N
     named = folder if manifest is None else manifest.with_suffix("")
     corpus = named.parent.name if named.name == "manifest" else named.name
     audio = None if manifest is None else read_listing(manifest)
-    source = Source(folder, corpus, listing, lines, embeddings, _detector(folder), audio)
+    source = Source(folder, corpus, listing, lines, embeddings, embedded_by(folder) or "-", audio)
     _require_labels(source)
     if audio is not None:
         _require_same_clips(source, audio)
@@ -195,16 +195,6 @@ def _lines_of(listing: Listing, split: str) -> NDArray[np.intp]:
             "which is learned from: --split NAME."
         )
     return np.flatnonzero([one == split for one in of])
-
-
-def _detector(folder: Path) -> str:
-    path = folder / "embedding.json"
-    if not path.is_file():
-        return "-"
-    try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["detector"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise ProtocolError(f"{path}: not what `earwitness embed` writes ({error!r}).") from None
 
 
 def _require_labels(source: Source) -> None:
