@@ -108,6 +108,17 @@ class Policy:
             manifest = manifest.where(lambda trial, gone=missing: trial.id not in gone)  # type: ignore[misc]
         return manifest
 
+    def require_one_for_all(self, setting: str) -> None:
+        """Raise where some clips of a batch may be heard beside a reference and others not.
+
+        Processes that put layers together can't hear a reference each for itself.
+        """
+        if self.training != "none" and self.without != "leave-out":
+            raise SettingsError(
+                f"{setting}: clips without a reference would leave some processes waiting; set "
+                "references.without to 'leave-out'."
+            )
+
     def of(self, manifest: Manifest, purpose: Literal["training", "scoring"]) -> References | None:
         """The references of a manifest's trials.
 

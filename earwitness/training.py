@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from earwitness import distributed
+from earwitness import distributed, sharding
 from earwitness.ahead import ahead
 from earwitness.augment.presets import build_all
 from earwitness.backends._heads import head_kind
@@ -73,6 +73,8 @@ class Training:
             memory for the same batch. Batch norms then see the parts.
         augment: what changes training clips: names of the shelf or of presets, or tables with settings
             (`earwitness.augment`), one after another. Dev and test stay as they are.
+        shard: under ``torchrun``, deal a self-supervised front end's weights out over the processes
+            (FSDP) while they learn. Numbers then differ in rounding from those of whole weights.
         heads: ``all`` classes can be named from the start, or only those ``seen`` in a task so far.
     """
 
@@ -100,6 +102,7 @@ class Training:
     heads: Literal["all", "seen"] = "all"
     precision: Literal["float32", "bf16"] = "float32"
     accumulate: int = 1
+    shard: bool = False
     augment: tuple[Any, ...] = ()
 
     def __post_init__(self) -> None:
@@ -195,6 +198,8 @@ def learn(
     loop = _Loop(detector, strategy, stream, training, criterion, seed, on_step)
     loop.path = Path(checkpoint) if checkpoint else None
     loop.references = (references or Policy()) if detector.wants_reference else Policy()
+    if loop.shards:
+        loop.references.require_one_for_all("training.shard")
     return loop.run()
 
 
@@ -226,11 +231,15 @@ class _Loop:
                 f"the strategy {type(strategy).__name__} listens to whole batches, and several "
                 "processes hear a part each; run it in one process, with --workers side by side."
             )
+        self.shards = training.shard and distributed.size() > 1
+        if self.shards:
+            _require_shardable(detector, strategy)
         strategy.check_optimiser(training.optimiser, training.weight_decay)
         detector.require_seconds(training.seconds, "training.seconds")
         _require_same_classes(detector, stream)
         if detector.cache is not None:
             training.require_crops_that_return()
+        self.whole = detector
         self.detector, self.strategy, self.stream = detector, strategy, stream
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step
@@ -278,11 +287,14 @@ class _Loop:
         self._set_known(seen)
         with self._seeded(_BEGIN, 0):
             self.strategy.begin_task(self._learning(0.0), task)
+        if self.shards:
+            self.detector = sharding.deal_out(self.whole)
+            self.whole.cpu()
         self.optimiser = _optimiser(self.detector, self.training)
         self.parameters = list(self.detector.parameters())
         if saved is not None and self.where.begun:
             self.strategy.load(saved["strategy"], self.detector)
-            self.detector.load_state_dict(saved["detector"])
+            sharding.load(self.detector, saved["detector"])
             _load_optimiser(self.optimiser, saved["optimiser"])
         else:
             self.best = {"eer": None, "late": None, "weights": None}
@@ -290,6 +302,7 @@ class _Loop:
         for epoch in range(self.where.epoch, self.training.epochs if chosen else 0):
             self._learn_epoch(task, epoch)
         self._restore()
+        self._bring_together()
         with self._seeded(_PASS, 0):
             self.strategy.end_task(self._learning(1.0), task)
         self.where.finished = True
@@ -342,7 +355,9 @@ class _Loop:
             parameter.grad = None
         value, output = self._add_gradients(learning, batch)
         strategy.edit_gradients(learning, batch, output)
-        if self.training.clip_norm:
+        if self.training.clip_norm and self.shards:
+            sharding.clip_norm(self.parameters, self.training.clip_norm)
+        elif self.training.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         self.optimiser.step()
         strategy.after_step(learning)
@@ -352,7 +367,9 @@ class _Loop:
         """Loss and output of a batch; its gradients, part by part, are in the weights then."""
         total, outputs = 0.0, []
         own = distributed.share(len(batch))
-        for rows in own.tensor_split(min(self.training.accumulate, len(own))):
+        # As many parts in every process: layers that are dealt out are put together by all at once.
+        most = len(batch) // distributed.size()
+        for rows in own.tensor_split(min(self.training.accumulate, most)):
             part = batch
             if len(rows) < len(batch):
                 part = replace(rows_of(batch, rows), whole=batch.label)
@@ -364,7 +381,9 @@ class _Loop:
             total += float(loss.detach())
             loss.backward()
             outputs.append(output)
-        total = distributed.sum_over_all(self.parameters, total)
+        sharding.scale(self.parameters)
+        kept_whole = [p for p in self.parameters if not sharding.is_dealt_out(p)]
+        total = distributed.sum_over_all(kept_whole, total)
         distributed.average_buffers(self.detector)
         if not math.isfinite(total):
             raise RunError(
@@ -442,12 +461,18 @@ class _Loop:
         self.best["late"] = now
         if judged is None or (self.best["eer"] is not None and judged >= self.best["eer"]):
             return
-        weights = {n: v.detach().clone() for n, v in self.detector.state_dict().items()}
+        weights = {n: v.detach().clone() for n, v in sharding.whole(self.detector.state_dict()).items()}
         self.best |= {"eer": judged, "weights": weights}
 
     def _restore(self) -> None:
         if self.best["weights"] is not None:
-            self.detector.load_state_dict(self.best["weights"])
+            sharding.load(self.detector, self.best["weights"])
+
+    def _bring_together(self) -> None:
+        """The caller's own detector gets what its dealt out copy has learned."""
+        if self.detector is not self.whole:
+            self.whole.load_state_dict(sharding.whole(self.detector.state_dict()))
+            self.detector = self.whole.to(self.training.device)
 
     def _dev_error(self, task: Task) -> float:
         """EER on dev, or with more than two classes the share of wrong decisions."""
@@ -467,14 +492,14 @@ class _Loop:
     def _save(self) -> None:
         if self.path is None:
             return
-        optimiser = None if self.where.finished else self.optimiser.state_dict()
+        optimiser = None if self.where.finished else sharding.whole(self.optimiser.state_dict())
         save_state(
             self.path,
             {
                 "identity": self._identity(),
                 "tasks": self._fingerprints(),
                 "where": vars(self.where),
-                "detector": dict(self.detector.state_dict()),
+                "detector": dict(sharding.whole(self.detector.state_dict())),
                 "optimiser": optimiser,
                 "strategy": self.strategy.state(),
                 "best": self.best,
@@ -508,7 +533,14 @@ class _Loop:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; the stream's length may grow."""
         training = {k: v for k, v in vars(self.training).items() if k not in _FREE}
-        for later in ("loss", "augment", "precision", "accumulate", "crops"):  # older runs go on
+        for later in (
+            "loss",
+            "augment",
+            "precision",
+            "accumulate",
+            "crops",
+            "shard",
+        ):  # older runs go on
             if training[later] == getattr(Training, later):
                 training.pop(later)
         identity = {
@@ -550,6 +582,16 @@ def _require_logits(strategy: Strategy, training: Training) -> None:
         )
 
 
+def _require_shardable(detector: Detector, strategy: Strategy) -> None:
+    if not strategy.shards:
+        raise SettingsError(
+            f"training.shard: the strategy {type(strategy).__name__} looks at whole weights while they "
+            "learn; leave shard out (LoRA or the top layers need less memory), or take another."
+        )
+    if detector.cache is not None:
+        raise SettingsError("training.shard: what is dealt out can't be cached; leave [cache] out.")
+
+
 def _require_same_classes(detector: Detector, stream: Stream) -> None:
     if detector.classes != stream.classes:
         raise SettingsError(
@@ -579,7 +621,7 @@ class _Seeded:
 
 
 def _optimiser(detector: Detector, training: Training) -> torch.optim.Optimizer:
-    parameters = [p for p in detector.parameters() if p.requires_grad]
+    parameters = sharding.optimiser_groups(p for p in detector.parameters() if p.requires_grad)
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimiser == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=training.momentum, weight_decay=decay)
@@ -593,4 +635,6 @@ def _load_optimiser(optimiser: torch.optim.Optimizer, saved: dict[str, Any]) -> 
         {**group, **({"betas": tuple(group["betas"])} if "betas" in group else {})}
         for group in saved["param_groups"]
     ]
-    optimiser.load_state_dict({"state": saved["state"], "param_groups": groups})
+    weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+    state = sharding.parts(saved["state"], weights)
+    optimiser.load_state_dict({"state": state, "param_groups": groups})

@@ -13,6 +13,12 @@ import pytest
 import torch
 
 from earwitness import Detector, Scores, audio, distributed
+from earwitness.errors import SettingsError
+from earwitness.references import Policy
+from earwitness.strategies.ewc import EWC
+from earwitness.strategies.naive import Naive
+from earwitness.streams import Stream
+from earwitness.training import Training, learn
 from earwitness.trials import Manifest, Trial
 
 pytestmark = pytest.mark.slow
@@ -155,3 +161,68 @@ def test_alone_nothing_is_shared() -> None:
     assert (distributed.rank(), distributed.size(), distributed.is_first()) == (0, 1, True)
     assert distributed.share(4).tolist() == [0, 1, 2, 3]
     assert distributed.gather(3) == [3]
+
+
+def encoder(tune: str, optimiser: str) -> list[str]:
+    front_end = f'name="ssl", config={{shape="tiny"}}, tune="{tune}", dropout=0.0'
+    return [
+        f"detector.front_end={{{front_end}}}", 'training.restore="best"', "training.accumulate=3",
+        "training.epochs=2",
+        "training.clip_norm=0.3", f'training.optimiser="{optimiser}"',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tune", "strategy"), [("all", "replay"), ("lora", "naive")])
+def test_weights_that_are_dealt_out_learn_what_whole_ones_do(place, tune, strategy) -> None:
+    pytest.importorskip("transformers")
+    more = [*encoder(tune, "sgd"), f"strategies.{strategy}={{}}"]
+    finish(start(place, 1, f"whole-{tune}", *more))
+    finish(start(place, 2, f"dealt-{tune}", *more, "training.shard=true"))
+    one, two = (place / f"{out}-{tune}/{strategy}/seed-1" for out in ("whole", "dealt"))
+    np.testing.assert_allclose(steps(two), steps(one), rtol=1e-3)
+    weights = [dict(Detector.load(p / "detector").named_parameters()) for p in (one, two)]
+    assert weights[0].keys() == weights[1].keys()
+    for name in weights[0]:
+        torch.testing.assert_close(weights[1][name], weights[0][name], rtol=0, atol=1e-3)
+    for name in (p.relative_to(one) for p in one.rglob("*.csv")):
+        alone, both = Scores.read(one / name), Scores.read(two / name)
+        np.testing.assert_allclose(both.values, alone.values, atol=1e-2)
+
+
+def test_a_run_of_dealt_out_weights_goes_on_to_the_same_bits(place) -> None:
+    pytest.importorskip("transformers")
+    more = [*encoder("all", "adam"), "training.shard=true", "strategies.naive={}"]
+    finish(start(place, 2, "dealt-undisturbed", *more))
+    process = start(place, 2, "dealt-cut", *more)
+    log = place / "dealt-cut/naive/seed-1/steps.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= 5):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate(timeout=60)
+    finish(start(place, 2, "dealt-cut", *more))
+    one, two = (
+        Detector.load(place / f"{n}/naive/seed-1/detector") for n in ("dealt-undisturbed", "dealt-cut")
+    )
+    assert one.digest == two.digest
+
+
+def test_what_cannot_be_dealt_out(place, monkeypatch) -> None:
+    told = finish(start(place, 2, "no-layers", "training.shard=true"), code=1)
+    assert "the front end 'ssl'; 'lfcc' has none" in told
+    monkeypatch.setattr(distributed, "size", lambda: 2)
+    stream = Stream.by(Manifest.read(place / "corpus/manifest.tsv"), "domain")
+    detector = Detector.build("lfcc", {"name": "mlp"})
+    settings = {"seconds": 0.25, "shard": True}
+    with pytest.raises(SettingsError, match="looks at whole weights"):
+        next(learn(detector, EWC(), stream, training=Training(**settings)))
+    detector = Detector.build("lfcc", {"name": "rat"})
+    with pytest.raises(SettingsError, match="leave-out"):
+        next(
+            learn(
+                detector, Naive(), stream, training=Training(**settings),
+                references=Policy(training="same-speaker"),
+            )
+        )  # fmt: skip

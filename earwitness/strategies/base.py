@@ -58,12 +58,14 @@ class Strategy(ABC):
     """Naive by default; a strategy overrides the verbs it needs and nothing else.
 
     ``source`` names the paper, ``keeps`` says in a few words what is stored between tasks. One that
-    ``spreads`` does the same where several processes hear a part of each batch.
+    ``spreads`` does the same where several processes hear a part of each batch; one that ``shards``
+    needs no whole weights while a task is learned.
     """
 
     source: ClassVar[str] = ""
     keeps: ClassVar[str] = "nothing"
     spreads: ClassVar[bool] = False
+    shards: ClassVar[bool] = False
     built_from: dict[str, Any]  # name and settings, where the shelf built it
 
     def choose_data(self, seen: Sequence[Task]) -> Manifest | None:

@@ -28,6 +28,7 @@ class Frozen(Strategy):
     """
 
     spreads = True
+    shards = True
 
     def choose_data(self, seen: Sequence[Task]) -> Manifest | None:
         """The first task's clips, then none."""

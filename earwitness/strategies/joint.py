@@ -26,6 +26,7 @@ class Joint(Strategy):
 
     keeps = "every clip, and the initial weights"
     spreads = True
+    shards = True
 
     def __init__(self, *, restart: bool = True):
         self.restart = restart
@@ -73,6 +74,7 @@ class Cumulative(Joint):
     """
 
     spreads = True
+    shards = True
     keeps = "every clip"
 
     def __init__(self) -> None:

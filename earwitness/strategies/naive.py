@@ -13,3 +13,4 @@ class Naive(Strategy):
     """
 
     spreads = True
+    shards = True

@@ -35,6 +35,7 @@ class Replay(Rehearsal):
 
     source = "Chaudhry et al., 2019"
     spreads = True
+    shards = True
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class BiasedReplay(Rehearsal):
     """
 
     spreads = True
+    shards = True
     source = "Lin et al., NeurIPS 2021"
 
     def __init__(
