@@ -92,7 +92,13 @@ class FrameCache:
         return self  # a copied detector hears what this one hears
 
     def hear(self, wave: Tensor, length: Tensor) -> Frames:
-        """The front end's `before` of waves (batch, samples) with valid ``length`` (batch,)."""
+        """The front end's `before` of waves (batch, samples) with valid ``length`` (batch,).
+
+        Under ``torch.func`` (EWC's gradients of single clips) a wave has no samples to look up by, and
+        the front end hears it again.
+        """
+        if torch._C._functorch.is_functorch_wrapped_tensor(wave):
+            return self.front_end.before(wave, length)
         kept = self._kept(wave.device)
         rows = [row[:n] for row, n in zip(wave, length.tolist(), strict=True)]
         frames = [self._one(kept, row) for row in rows]

@@ -386,3 +386,21 @@ def test_windows_as_crops_are_those_that_are_scored(toy_manifest):
     expected = {wave[s : s + 3200].tobytes() for s in audio.windows(len(wave), 3200, 1600)}
     drawn = {clips.batch([0], random_for(n)).wave[0].numpy().tobytes() for n in range(60)}
     assert drawn == expected
+
+
+def test_gradients_of_single_clips_are_those_without_a_cache(tmp_path) -> None:
+    from torch.func import functional_call, grad, vmap
+
+    detector = Detector.build({"name": "lfcc"}, {"name": "mlp", "hidden": [4]}, seed=1).eval()
+    wave, length = torch.randn(3, 8000), torch.full((3,), 8000)
+    weights = {name: p.detach() for name, p in detector.named_parameters()}
+
+    def of_clip(weights, one):
+        return functional_call(detector, weights, (one[None], length[:1])).logits[0, 0]
+
+    slopes = []
+    for cache in (None, FrameCache(tmp_path, detector.front_end)):
+        detector.cache = cache
+        slopes.append(vmap(grad(of_clip), in_dims=(None, 0))(weights, wave))
+    for name in weights:
+        torch.testing.assert_close(slopes[1][name], slopes[0][name])
