@@ -27,7 +27,7 @@ from earwitness.errors import CheckpointError, ProtocolError
 from earwitness.state import load_state, save_state
 from earwitness.trials import CLASSES
 
-__all__ = ["Embedded", "Landmarks", "Neighbour", "Place", "WORDS"]
+__all__ = ["WORDS", "Embedded", "Landmarks", "Neighbour", "Place"]
 
 WORDS = ("CONSISTENT", "CONFLICT", "ATYPICAL")
 FILE = "landmarks.safetensors"
@@ -113,8 +113,8 @@ class Landmarks:
             ``example_origins``.
         weight, offset: of the distances' log-likelihood ratio, fitted on held-out clips; None without.
         counts: how many clips of each class were taken for training and for ``held_out``.
-        rates: how often each of ``WORDS`` came on held-out clips. ``nc4``: how often the network's class
-            was not that of the nearest mean there.
+        rates: how often each of ``WORDS`` came on held-out clips. ``nc4``: how often the network's
+            class was not that of the nearest mean there.
         detector: digest of the weights they belong to.
     """
 

@@ -20,11 +20,14 @@ from earwitness.corpora.vectors import write
 from earwitness.detector import ClipScore, Detector, Windows
 from earwitness.errors import AudioError, RunError, SettingsError
 from earwitness.files import write_json
+from earwitness.landmarks import Embedded
 from earwitness.references import References, Way
 from earwitness.scores import ClassScores, Scores
 from earwitness.trials import CLASSES, Manifest, Trial
 
-__all__ = ["embed", "listen", "score", "score_files"]
+__all__ = [
+    "embed", "hear_manifest", "hear_windows", "listen", "require_testimony", "score", "score_files",
+]  # fmt: skip
 
 _BATCH = 64  # windows scored together; the result does not depend on it
 
@@ -179,6 +182,59 @@ def embed(detector: Detector, manifest: Manifest, folder: str | Path) -> tuple[i
     told = {"detector": detector.digest, "card": detector.card}
     write_json(Path(folder) / "embedding.json", told)
     return vectors.shape
+
+
+def hear_manifest(
+    detector: Detector,
+    manifest: Manifest,
+    *,
+    on_error: Literal["raise", "skip"] = "raise",
+    on_clip: Callable[[], None] = lambda: None,
+) -> Embedded:
+    """Embedding and score of every recording, both means over its windows, for `Landmarks.fit`.
+
+    With ``on_error="skip"`` recordings that can't be read are left out.
+
+    Raises:
+        AudioError: a file cannot be used (``on_error="raise"``).
+        SettingsError: the detector doesn't hear audio, or names other classes.
+    """
+    require_testimony(detector)
+    decoded, found = audio.DecodingReport(), []
+    for trial, outcome in _score_waves(detector, manifest, detector.windows, decoded, hear_windows):
+        on_clip()
+        if not isinstance(outcome, AudioError):
+            found.append((trial, outcome))
+        elif on_error == "raise":
+            raise outcome
+    trials = [trial for trial, _ in found]
+    values = np.stack([row for _, row in found]) if found else np.zeros((0, 2))
+    return Embedded(
+        values[:, :-1], values[:, -1], *([getattr(t, n) for t in trials] for n in ("label", "id")),
+        [" ".join(w for w in (t.domain, t.attack) if w != "-") or "-" for t in trials],
+    )  # fmt: skip
+
+
+def require_testimony(detector: Detector) -> None:
+    """Raise where a detector's verdicts can't be told by where clips lie in its embedding."""
+    name = detector.settings["front_end"].get("name")
+    if detector.front_end.eats != "wave":
+        raise SettingsError(f"the front end {name!r} eats {detector.front_end.eats}s, not recordings.")
+    if detector.classes != CLASSES or detector.rule is not None:
+        raise SettingsError(
+            "only detectors of bonafide and spoof that decide by their own logits are explained; this "
+            + (f"names {', '.join(detector.classes)}." if detector.rule is None else "has a rule.")
+        )
+
+
+@torch.no_grad()
+def hear_windows(
+    detector: Detector, rows: Row, pairs: Sequence[tuple[Row, int]] = ()
+) -> NDArray[np.float64]:
+    """(n, dim + 1): each window's embedding and, last, its score."""
+    detector.eval()
+    output = detector(torch.from_numpy(rows).to(detector.device), None, *_tensors(detector, pairs))
+    return torch.cat([output.embedding, output.score[:, None]], 1).cpu().double().numpy()
 
 
 def _embed_waves(detector: Detector, manifest: Manifest) -> NDArray[np.float64]:
