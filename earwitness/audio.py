@@ -23,12 +23,14 @@ from earwitness.files import write_atomically
 
 __all__ = [
     "EXTENSIONS",
+    "FULL_SCALE",
     "MIN_SECONDS",
     "SAMPLE_RATE",
     "Clip",
     "DecodingReport",
     "crop_or_repeat",
     "pad",
+    "pyav_blocks",
     "random_start",
     "read",
     "read_many",
@@ -45,7 +47,7 @@ Wave = NDArray[np.float32]
 OnError = Literal["raise", "skip"]
 _LONGEST = 2**31  # samples over all channels (37 h at 16 kHz): a header that says more is wrong
 _GAP_SECONDS = 0.01  # below any codec's frame, above the rounding of a container's time stamps
-_FULL_SCALE = 0.99  # 8-bit full scale is 127/128
+FULL_SCALE = 0.99  # 8-bit full scale is 127/128
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,7 +297,7 @@ def _require_signal(path: Path, wave: Wave, rate: int) -> None:
     wrong = int(np.count_nonzero(~np.isfinite(wave)))
     if wrong:
         raise AudioError(path, f"{wrong} of {len(wave)} samples are NaN or infinite")
-    if np.abs(wave).min() >= _FULL_SCALE:
+    if np.abs(wave).min() >= FULL_SCALE:
         raise AudioError(path, "clipped to a constant: every sample is at full scale")
     if np.ptp(wave) == 0:
         raise AudioError(path, f"constant signal: every sample is {wave[0]:.4g}")
@@ -318,6 +320,14 @@ def _by_soundfile(path: Path) -> tuple[Wave, int]:
 
 def _by_pyav(path: Path, refusal: str) -> tuple[Wave, int]:
     """Frames of shape (samples, channels) and the rate."""
+    blocks = list(pyav_blocks(path, refusal))
+    if not blocks:
+        return np.zeros((0, 1), dtype=np.float32), SAMPLE_RATE
+    return np.concatenate([block for block, _ in blocks]), blocks[0][1]
+
+
+def pyav_blocks(path: Path, refusal: str) -> Iterator[tuple[Wave, int]]:
+    """Frames of shape (samples, channels) and the rate, piece by piece as they are decoded."""
     try:
         import av
     except ImportError:
@@ -331,17 +341,12 @@ def _by_pyav(path: Path, refusal: str) -> tuple[Wave, int]:
             stream = container.streams.audio[0]
             stream.codec_context.options = {"err_detect": "crccheck+explode"}
             to_float = av.AudioResampler(format="fltp")
-            blocks = [
-                converted.to_ndarray()
-                for frame in _without_gaps(path, stream, container.decode(stream))
-                for converted in to_float.resample(frame)
-            ]
-            rate, channels = stream.rate, stream.channels
+            for frame in _without_gaps(path, stream, container.decode(stream)):
+                for converted in to_float.resample(frame):
+                    yield converted.to_ndarray().T.astype(np.float32, copy=False), stream.rate
     except av.FFmpegError as error:
         reason = f"not audio or damaged (libsndfile: {refusal}; PyAV: {error.strerror})"
         raise AudioError(path, reason) from None
-    frames = np.concatenate([np.zeros((channels, 0), dtype=np.float32), *blocks], axis=1)
-    return frames.T, rate
 
 
 def _without_gaps(path: Path, stream: Any, frames: Iterable[Any]) -> Iterator[Any]:

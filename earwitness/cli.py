@@ -18,6 +18,7 @@ from earwitness.calibration_verbs import apply, calibrate, fuse, threshold
 from earwitness.corpus_verbs import corpus, manifest
 from earwitness.differential_verbs import differential
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
+from earwitness.explain_verbs import explain, landmarks
 from earwitness.legacy import legacy
 from earwitness.score_inputs import (
     Column,
@@ -359,7 +360,7 @@ def demo(
     run_demo(out, quick=quick, say=typer.echo, progress=_progress)
 
 
-for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment, select):
+for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment, select, explain, landmarks):
     app.command()(verb)
 app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
 app.add_typer(corpus, name="corpus")

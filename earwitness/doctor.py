@@ -17,6 +17,7 @@ _SHELVES = {
     "losses": "LOSSES",
     "differentials": "DIFFERENTIALS",
     "selection": "SELECTORS",
+    "explainers": "EXPLAINERS",
     "strategies": "STRATEGIES",
     "rules": "RULES",
     "metrics": "METRICS",

@@ -72,7 +72,7 @@ _STREAM = (
     *_THINNING,
 )
 _DETECTOR = ("front_end", "back_end", "windows", "start", "tune")
-_EVALUATION = ("splits", "untrained")
+_EVALUATION = ("splits", "untrained", "landmarks")
 _CACHE = ("folder", "precision", "gib")
 
 

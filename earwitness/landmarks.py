@@ -27,7 +27,7 @@ from earwitness.errors import CheckpointError, ProtocolError
 from earwitness.state import load_state, save_state
 from earwitness.trials import CLASSES
 
-__all__ = ["WORDS", "Embedded", "Landmarks", "Neighbour", "Place"]
+__all__ = ["WORDS", "Embedded", "Landmarks", "Neighbour", "Place", "joined", "plane"]
 
 WORDS = ("CONSISTENT", "CONFLICT", "ATYPICAL")
 FILE = "landmarks.safetensors"
@@ -306,6 +306,24 @@ def plane(embeddings: Floats, means: Floats) -> tuple[Floats, Floats]:
     centred = np.asarray(embeddings, dtype=np.float64) - (means[0] + means[1]) / 2
     u = centred @ (d / length) / length
     return u, np.linalg.norm(centred - u[:, None] * d, axis=1) / length
+
+
+def joined(parts: Sequence[Embedded]) -> Embedded:
+    """Clips of several lists as one.
+
+    >>> one = Embedded(np.zeros((1, 2)), np.zeros(1), ["spoof"], ["a"], ["-"])
+    >>> joined([one, one]).ids
+    ['a', 'a']
+    """
+    there = [part for part in parts if len(part.ids)] or list(parts[:1])
+    lists = (
+        [word for part in there for word in getattr(part, n)] for n in ("labels", "ids", "origins")
+    )
+    return Embedded(
+        np.concatenate([part.embeddings for part in there]),
+        np.concatenate([part.scores for part in there]),
+        *lists,
+    )
 
 
 def _mean(clips: Embedded, label: str) -> Floats:

@@ -19,6 +19,7 @@ from earwitness.detector import Detector
 from earwitness.errors import ProtocolError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
+from earwitness.landmarks import Landmarks, joined
 from earwitness.processes import side_by_side, tell
 from earwitness.records import (
     check_run,
@@ -31,10 +32,10 @@ from earwitness.records import (
     write_settings,
 )
 from earwitness.runs import Run, RunFolder, plan_runs
-from earwitness.scoring import score
+from earwitness.scoring import hear_manifest, score
 from earwitness.streams import Stream
 from earwitness.training import Done, learn, one_thread
-from earwitness.trials import Manifest
+from earwitness.trials import CLASSES, Manifest
 
 __all__ = ["run"]
 
@@ -205,6 +206,7 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         if done.position >= finished:  # a finished task that is only yielded again took no time
             log.note_time(done)
     detector.save(one.path / "detector")
+    _note_landmarks(experiment, one, stream, detector)
     write_json(
         one.path / "done.json",
         {
@@ -213,6 +215,26 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
             "content": content_key(experiment, one, stream),
         },
     )
+
+
+def _note_landmarks(experiment: Experiment, one: Run, stream: Stream, detector: Detector) -> None:
+    """Where the clips that were learned from lie, so that verdicts can be explained without them.
+
+    Recordings of earlier days may be gone: the landmarks are then of those that are still there.
+    """
+    wanted = experiment.settings["evaluation"].get("landmarks", True)
+    can = detector.front_end.eats == "wave" and detector.classes == CLASSES and detector.rule is None
+    if not (wanted and can and distributed.is_first()):
+        return
+    training, held_out = (
+        [hear_manifest(detector, getattr(task, part), on_error="skip") for task in stream]
+        for part in ("train", "dev")
+    )
+    try:
+        marks = Landmarks.fit(joined(training), joined(held_out), detector=detector.digest)
+    except ProtocolError:  # a class has no recording any more, or the network learned nothing at all
+        return
+    marks.write(one.path / "detector")
 
 
 def _judge_earlier(experiment: Experiment, one: Run, stream: Stream) -> None:

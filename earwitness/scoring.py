@@ -29,6 +29,7 @@ __all__ = [
     "embed", "hear_manifest", "hear_windows", "listen", "require_testimony", "score", "score_files",
 ]  # fmt: skip
 
+_ORIGIN = ("domain", "attack", "generator")
 _BATCH = 64  # windows scored together; the result does not depend on it
 
 REAL = Way("real")
@@ -210,8 +211,8 @@ def hear_manifest(
     trials = [trial for trial, _ in found]
     values = np.stack([row for _, row in found]) if found else np.zeros((0, 2))
     return Embedded(
-        values[:, :-1], values[:, -1], *([getattr(t, n) for t in trials] for n in ("label", "id")),
-        [" ".join(w for w in (t.domain, t.attack) if w != "-") or "-" for t in trials],
+        values[:, :-1], values[:, -1], [t.label for t in trials], [t.id for t in trials],
+        [" ".join(w for w in map(t.get, _ORIGIN) if w != "-") or "-" for t in trials],
     )  # fmt: skip
 
 

@@ -1,8 +1,9 @@
 """Scores of single files as a person reads them: a table, and what the score is worth."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import earwitness
 from earwitness.calibration import Calibration
@@ -11,7 +12,14 @@ from earwitness.errors import AudioError, CheckpointError
 from earwitness.scores import Scores
 from earwitness.scoring import score_files
 
-__all__ = ["Outcomes", "calibration_of", "explain_worth", "put_calibration", "score_table"]
+__all__ = [
+    "Outcomes",
+    "calibration_of",
+    "explain_worth",
+    "put_calibration",
+    "score_table",
+    "worth_of_card",
+]
 
 
 @dataclass
@@ -117,7 +125,11 @@ def explain_worth(detector: Detector) -> str:
     >>> explain_worth(Detector.build("logmel", "linear"))[:35]
     'What a score is worth: this detecto'
     """
-    card = detector.card
+    return worth_of_card(detector.card)
+
+
+def worth_of_card(card: Mapping[str, Any]) -> str:
+    """The same, from a detector's card."""
     lead = "What a score is worth: "
     if not card.get("trained_on"):
         return lead + "this detector's card names no training data; its scores mean nothing yet."

@@ -16,6 +16,7 @@ from earwitness.augment import AUGMENTS
 from earwitness.backends import BACKENDS
 from earwitness.corpora import CORPORA
 from earwitness.differentials import DIFFERENTIALS
+from earwitness.explainers import EXPLAINERS
 from earwitness.frontends import FRONTENDS
 from earwitness.losses import LOSSES
 from earwitness.metrics import METRICS
@@ -25,7 +26,18 @@ from earwitness.strategies import STRATEGIES
 
 ROOT = Path(__file__).parents[1]
 SHELVES = [
-    *(AUGMENTS, BACKENDS, CORPORA, DIFFERENTIALS, FRONTENDS, LOSSES, METRICS, SELECTORS, STRATEGIES),
+    *(
+        AUGMENTS,
+        BACKENDS,
+        CORPORA,
+        DIFFERENTIALS,
+        EXPLAINERS,
+        FRONTENDS,
+        LOSSES,
+        METRICS,
+        SELECTORS,
+        STRATEGIES,
+    ),
 ]
 
 
