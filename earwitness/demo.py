@@ -58,6 +58,7 @@ def run_demo(out: Path, *, quick: bool, say: Say, progress: Progress) -> RunFold
         f"\nThe picture:   {out / 'run' / 'report.png'}\n"
         f"The report:    {out / 'run' / 'report.html'}  (opens offline in any browser)\n"
         f"Score a file:  earwitness score {clip} --detector {detector}\n"
+        f"Explain it:    earwitness explain {clip} --detector {detector}\n"
         "Remember: the corpus is a synthetic stand-in; it says nothing about real speech."
     )
     return folder

@@ -1,7 +1,7 @@
 """What every explainer gives: a number for each patch of time and frequency of one window.
 
-A window is heard through a grid of gains, one a patch, that multiply its short-time spectrum: at gain 1
-everywhere it is the window itself, at 0 a patch is gone.
+A window is heard through a grid of gains, one a patch: at gain 1 everywhere it is the window itself, at
+0 a patch is gone.
 """
 
 from abc import ABC, abstractmethod
@@ -21,7 +21,7 @@ from earwitness.errors import MissingExtra, SettingsError
 
 __all__ = ["Attribution", "Explainer", "Grid", "agreement", "captum", "randomised"]
 
-_WINDOW, _HOP = 512, 128  # samples
+_SOFT_HERTZ, _SOFT_SECONDS = 100.0, 0.03  # how wide patches pass over into one another
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ class Explainer(ABC):
 class Grid(nn.Module):
     """Scores (n,) of a window heard through gains (n, bands, slices).
 
+    The window is the sum of its patches: bands of its spectrum, cut in time, both with soft edges. So
+    each set of gains costs one product, and the detector.
+
     >>> grid = Grid(Detector.build("logmel", "linear"), np.ones(8000, np.float32), 4, 0.1)
     >>> grid(torch.ones(2, 4, 5)).shape, grid.shape
     (torch.Size([2]), (4, 5))
@@ -88,30 +91,24 @@ class Grid(nn.Module):
     def __init__(self, detector: Detector, wave: NDArray[np.float32], bands: int, slice_seconds: float):
         super().__init__()
         self._detector = (detector,)  # in a tuple: its weights are not this module's
-        self.samples = len(wave)
-        self.hann = torch.hann_window(_WINDOW, device=detector.device)
-        self.spectrum = torch.stft(
-            torch.as_tensor(wave, dtype=torch.float32, device=detector.device),
-            _WINDOW, _HOP, window=self.hann, return_complex=True,
-        )  # fmt: skip
-        self.hertz = _mel_edges(bands)
-        slices = max(1, round(self.samples / audio.SAMPLE_RATE / slice_seconds))
-        self.seconds = np.linspace(0, self.samples / audio.SAMPLE_RATE, slices + 1)
-        hertz = np.linspace(0, audio.SAMPLE_RATE / 2, _WINDOW // 2 + 1)
-        seconds = np.arange(self.spectrum.shape[1]) * _HOP / audio.SAMPLE_RATE
-        self.band_of = torch.as_tensor(_cell(self.hertz, hertz), device=detector.device)
-        self.slice_of = torch.as_tensor(_cell(self.seconds, seconds), device=detector.device)
+        seconds = len(wave) / audio.SAMPLE_RATE
+        slices = max(1, round(seconds / slice_seconds))
         self.shape = (bands, slices)
+        self.hertz, self.seconds = _mel_edges(bands), np.linspace(0, seconds, slices + 1)
+        spectrum = np.fft.rfft(wave.astype(np.float64))
+        hertz = np.linspace(0, audio.SAMPLE_RATE / 2, len(spectrum))
+        banded = np.fft.irfft(spectrum * _soft(self.hertz, hertz, _SOFT_HERTZ), n=len(wave))
+        times = _soft(self.seconds, np.arange(len(wave)) / audio.SAMPLE_RATE, _SOFT_SECONDS)
+        patches = (banded[:, None] * times).reshape(bands * slices, len(wave))
+        self.patches = torch.as_tensor(patches, dtype=torch.float32, device=detector.device)
 
     def forward(self, gains: Tensor) -> Tensor:
         """The detector's score (n,) of each set of gains."""
-        masks = gains[:, self.band_of][:, :, self.slice_of]
-        waves = torch.istft(self.spectrum * masks, _WINDOW, _HOP, window=self.hann, length=self.samples)
-        return self._detector[0](waves).score
+        return self._detector[0](gains.flatten(1) @ self.patches).score
 
     def ones(self) -> Tensor:
         """The window as it is: gains (1, bands, slices)."""
-        return torch.ones(1, *self.shape, device=self.hann.device)
+        return torch.ones(1, *self.shape, device=self.patches.device)
 
 
 def captum() -> Any:
@@ -167,5 +164,16 @@ def _mel_edges(bands: int) -> NDArray[np.float64]:
     return np.asarray(700 * (10 ** (np.linspace(0, highest, bands + 1) / 2595) - 1))
 
 
-def _cell(edges: NDArray[np.float64], places: NDArray[np.float64]) -> NDArray[np.intp]:
-    return np.clip(np.searchsorted(edges, places, side="right") - 1, 0, len(edges) - 2)
+def _soft(edges: NDArray[np.float64], places: NDArray[np.float64], width: float) -> NDArray[np.float64]:
+    """How much of each place belongs to each of the intervals (interval, place); sums to 1.
+
+    Neighbours pass over into one another within ``width`` around their common edge, or within half the
+    narrower of them where that is less.
+    """
+    rises = [np.ones_like(places)]
+    for n in range(1, len(edges) - 1):
+        room = min(width, 0.5 * (edges[n] - edges[n - 1]), 0.5 * (edges[n + 1] - edges[n]))
+        ramp = np.clip((places - edges[n]) / room + 0.5, 0, 1)
+        rises.append(np.sin(np.pi / 2 * ramp) ** 2)
+    rises.append(np.zeros_like(places))
+    return -np.diff(np.stack(rises), axis=0)
