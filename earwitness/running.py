@@ -31,7 +31,7 @@ from earwitness.records import (
     write_provenance,
     write_settings,
 )
-from earwitness.runs import Run, RunFolder, plan_runs
+from earwitness.runs import Run, RunFolder, plan_runs, read_lines
 from earwitness.scoring import hear_manifest, score
 from earwitness.streams import Stream
 from earwitness.training import Done, learn, one_thread
@@ -198,6 +198,7 @@ def _learn_and_judge(experiment: Experiment, one: Run, stream: Stream, on_step: 
         seed=one.seed,
         checkpoint=one.path / "checkpoint.safetensors",
         on_step=log,
+        on_collapse=log.note_collapse,
     ):
         _judge(experiment, one, stream, detector, done.position)
         detector.card = describe(experiment, one, stream, done.position)
@@ -288,6 +289,13 @@ class _StepLog:
             line = {"task": record["task"], "step": record["step"], **entry}
             append_line(self.one.path / "action.jsonl", line)
         self.on_step(self.one.title, self.one.seed, record)
+
+    def note_collapse(self, record: dict[str, Any]) -> None:
+        """One line of collapse.jsonl; an epoch that is done again takes its line's place."""
+        path = self.one.path / "collapse.jsonl"
+        place = (record["position"], record["epoch"])
+        before = [line for line in read_lines(path) if (line["position"], line["epoch"]) < place]
+        write_text(path, "".join(json.dumps(line) + "\n" for line in [*before, record]))
 
     def note_time(self, done: Done) -> None:
         """Wall-clock seconds of a task and its pace: kept apart, as they are not the same bits twice.

@@ -9,6 +9,7 @@
         settings.json            strategy, detector and training with all defaults
         steps.jsonl              one line a step:  task, epoch, step, loss
         action.jsonl             one line a protected layer and logged step: proof of action
+        collapse.jsonl           one line an epoch or task, where training.collapse asks for it
         seconds.jsonl            time and pace of each task (the only file that differs when repeated)
         storage/<i>.json         what the strategy keeps after task i: bytes, clips, keeps_audio
         scores/<split>/<i>-<task learned last>/<j>-<task judged>.csv
@@ -79,7 +80,7 @@ class Run:
 
     def steps(self) -> list[dict[str, Any]]:
         """The training log, one record a step."""
-        return list(_read_lines(self.path / "steps.jsonl"))
+        return list(read_lines(self.path / "steps.jsonl"))
 
     def storage(self) -> list[dict[str, Any]]:
         """What the strategy kept after each task: ``bytes``, ``clips``, ``keeps_audio``."""
@@ -89,7 +90,7 @@ class Run:
     def seconds(self) -> dict[str, float]:
         """Wall-clock seconds of each task, judging included; parts of a resumed task are added."""
         total: dict[str, float] = {}
-        for record in _read_lines(self.path / "seconds.jsonl"):
+        for record in read_lines(self.path / "seconds.jsonl"):
             total[record["task"]] = total.get(record["task"], 0.0) + record["seconds"]
         return total
 
@@ -100,7 +101,15 @@ class Run:
         (norm of P r_old over norm of r_old), ``beta`` (null for OWM), ``rank_energy`` (1 - tr P / d:
         the share of directions that are protected).
         """
-        return list(_read_lines(self.path / "action.jsonl"))
+        return list(read_lines(self.path / "action.jsonl"))
+
+    def collapse(self) -> list[dict[str, Any]]:
+        """Neural collapse of the training clips, one record an epoch or task; mostly empty.
+
+        Keys: ``task, position, epoch`` and those of `earwitness.collapse`; a value that wasn't defined
+        is a word that says why.
+        """
+        return list(read_lines(self.path / "collapse.jsonl"))
 
 
 def plan_runs(
@@ -188,7 +197,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise RunError(f"{path}: cannot be read as JSON ({error}).") from None
 
 
-def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     if path.is_file():
         with open(path, encoding="utf-8") as lines:
             yield from (json.loads(line) for line in lines)

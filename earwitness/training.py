@@ -35,11 +35,18 @@ from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
 from earwitness.strategies.flat import rows_of
 from earwitness.streams import Stream, Task
+from earwitness.tracking import measure_collapse
 from earwitness.trials import CLASSES
 
 __all__ = ["Done", "Training", "learn", "one_thread"]
 
-_FREE = ("checkpoint_every", "log_every", "cache_mib", "ahead")  # settings that change no weight
+_FREE = (
+    "checkpoint_every",
+    "log_every",
+    "cache_mib",
+    "ahead",
+    "collapse",
+)  # settings that change no weight
 _ORDER, _PASS, _STEP, _BEGIN = 0, 1, 2, 3  # what a seed is for
 
 
@@ -75,6 +82,8 @@ class Training:
             (`earwitness.augment`), one after another. Dev and test stay as they are.
         shard: under ``torchrun``, deal a self-supervised front end's weights out over the processes
             (FSDP) while they learn. Numbers then differ in rounding from those of whole weights.
+        collapse: measure neural collapse on the task's training clips after its last epoch (``tasks``)
+            or after all (``epochs``): one more pass each.
         heads: ``all`` classes can be named from the start, or only those ``seen`` in a task so far.
     """
 
@@ -104,6 +113,7 @@ class Training:
     accumulate: int = 1
     shard: bool = False
     augment: tuple[Any, ...] = ()
+    collapse: Literal["off", "tasks", "epochs"] = "off"
 
     def __post_init__(self) -> None:
         positive = (
@@ -173,6 +183,7 @@ def learn(
     seed: int = 0,
     checkpoint: str | Path | None = None,
     on_step: Callable[[dict[str, Any]], None] = lambda record: None,
+    on_collapse: Callable[[dict[str, Any]], None] = lambda record: None,
 ) -> Iterator[Done]:
     """Learn the stream's tasks in order; yields after each.
 
@@ -185,7 +196,8 @@ def learn(
 
     ``on_step`` gets one record a step: task and its position, epoch, step of the task's steps, loss,
     learning_rate, ``action`` every ``log_every`` steps, and how many ``clips`` took how many
-    ``seconds``, for how many of which the step ``waited`` for its clips.
+    ``seconds``, for how many of which the step ``waited`` for its clips. ``on_collapse`` gets task,
+    position, epoch and what `tracking.measure_collapse` found, where ``training.collapse`` asks for it.
 
     Raises:
         CheckpointError: the checkpoint belongs to another stream, strategy, detector or setting.
@@ -197,6 +209,7 @@ def learn(
         criterion.check_head(head_kind(detector.back_end.head))
     loop = _Loop(detector, strategy, stream, training, criterion, seed, on_step)
     loop.path = Path(checkpoint) if checkpoint else None
+    loop.on_collapse = on_collapse
     loop.references = (references or Policy()) if detector.wants_reference else Policy()
     if loop.shards:
         loop.references.require_one_for_all("training.shard")
@@ -244,6 +257,7 @@ class _Loop:
         self.training, self.criterion, self.seed = training, criterion, seed
         self.on_step = on_step
         self.path: Path | None = None
+        self.on_collapse: Callable[[dict[str, Any]], None] = lambda record: None
         self.references = Policy()
         self._now = seed
         partly = detector.known != detector.classes
@@ -335,7 +349,16 @@ class _Loop:
             if (done + 1) % self.training.checkpoint_every == 0 and not last:
                 self._save()
         self._judge(task)
+        self._track(task, epoch)
         self.where.epoch, self.where.step = epoch + 1, 0
+
+    def _track(self, task: Task, epoch: int) -> None:
+        how = self.training.collapse
+        if how == "off" or (how == "tasks" and epoch + 1 < self.training.epochs):
+            return
+        told = {"task": task.name, "position": self.where.task, "epoch": epoch}
+        clips = self._clips(task.train, "scoring")
+        self.on_collapse(told | measure_collapse(self.detector, clips))
 
     def _prepare(self, positions: NDArray[np.intp], step: int) -> Batch:
         batch = self.clips.batch(positions, self._crops(step))

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -24,7 +24,8 @@ def render(report: Report, folders: Sequence[RunFolder]) -> str:
     Words from the run folder are escaped, whatever they hold. The same folders give the same page.
     """
     drawn = draw_overview(report)
-    for label, runs in runs_of(folders).items():
+    runs_by_label = runs_of(folders)
+    for label, runs in runs_by_label.items():
         drawn |= draw_detail(label, runs[0], report.split)
     template = _environment().from_string(_template())
     return template.render(
@@ -33,7 +34,16 @@ def render(report: Report, folders: Sequence[RunFolder]) -> str:
         measures={key: MEASURES[key] for key in MEASURES if _is_shown(key, report.strategies)},
         metrics=METRICS,
         best=best_of(report.strategies),
+        collapsed=_collapsed({label: runs[0].collapse() for label, runs in runs_by_label.items()}),
     )
+
+
+def _collapsed(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any] | None:
+    """Whose neural collapse was tracked, and whether there are two classes; None where nobody's was."""
+    labels = [label for label, found in records.items() if found]
+    if not labels:
+        return None
+    return {"labels": labels, "two": len(records[labels[0]][0]["counts"]) == 2}
 
 
 def style() -> str:
