@@ -83,7 +83,7 @@ def append(path: Path, row: dict[str, Any]) -> None:
 def rows(
     settings: dict[str, Any], parts: dict[str, Manifest], work: Path, known: set[tuple[str, ...]]
 ) -> Iterator[dict[str, Any]]:
-    ways = [("all", "1"), *itertools.product(settings["rules"], map(str, settings["rates"]))]
+    ways = [("all", "1"), *((rule, str(r)) for r in settings["rates"] for rule in settings["rules"])]
     for seed, (rule, rate), equal in itertools.product(settings["seeds"], ways, ("steps", "epochs")):
         if rule == "all" and equal == "epochs":  # the same run
             continue

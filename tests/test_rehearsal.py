@@ -24,6 +24,7 @@ from earwitness.strategies.icarl import ICaRL, herd
 from earwitness.strategies.memory import Balanced, Biased, Greedy, Memory, groups_of
 from earwitness.strategies.naive import Naive
 from earwitness.strategies.replay import BiasedReplay, Replay, entering
+from earwitness.strategies.replay_selected import SelectedReplay
 from earwitness.streams import Stream
 from earwitness.training import Training, learn
 from earwitness.trials import CLASSES, Manifest, Trial
@@ -47,6 +48,11 @@ FORMS = {
     "der, task-end": lambda: DER(budget=20, insert="task-end", balance="class-task"),
     "derpp": lambda: DERPlusPlus(budget=20),
     "icarl": lambda: ICaRL(budget=30),
+    "replay_selected": lambda: SelectedReplay(budget=30),
+    "replay_selected, clusters": lambda: SelectedReplay(
+        budget=30, rule={"name": "kmeans-nearest", "clusters": 2}
+    ),
+    "replay_selected, herding": lambda: SelectedReplay(budget=30, rule="herding", gate=True),
     "cope": lambda: CoPE(budget=20),
     "bic": lambda: BiC(budget=60),
 }
@@ -168,6 +174,7 @@ def test_rules_memories_and_counts_survive_a_cut_at_any_step(form, classes, tmp_
     "build",
     [
         lambda: Replay(share=0.0),
+        lambda: SelectedReplay(share=0.0),
         lambda: Replay(budget=0),
         lambda: BiasedReplay(share=0.0),
         lambda: DER(alpha=0.0),
@@ -940,3 +947,31 @@ def test_bic_corrects_new_classes_or_all(domains, classes):
             assert float(last.shift[0] + last.shift[1]) == pytest.approx(0, abs=1e-6)
         corrected = F.cross_entropy(logits * last.scale + last.shift, held.label)
         assert corrected < F.cross_entropy(logits, held.label)
+
+
+def test_selected_clips_are_those_that_the_rule_names(domains):
+    strategy, detector = SelectedReplay(budget=12, rule="nearest-mean"), make()
+    kept = {}
+    for done in learn(detector, strategy, domains, training=TRAINING, seed=3):
+        train = done.task.train
+        rows = np.load(train.path(train.trials[0]))[[int(t.tags["row"]) for t in train]]
+        with torch.no_grad():
+            h = done.detector(torch.from_numpy(rows)).embedding.double().numpy()
+        for label in CLASSES:
+            own = np.array([n for n, t in enumerate(train) if t.label == label])
+            distance = np.linalg.norm(h[own] - h[own].mean(0), axis=1)
+            nearest = [train.trials[n].id for n in own[np.argsort(distance)]]
+            kept[f"{done.task.name}/{CLASSES.index(label)}"] = nearest
+        quota = 12 // len(kept)
+        for group, nearest in kept.items():
+            held = strategy.memory.batch(strategy.memory.of(group)).ids
+            assert list(held) == nearest[:quota]
+
+
+def test_what_gives_no_selected_memory(domains):
+    with pytest.raises(SettingsError, match="no selection rule"):
+        SelectedReplay(rule="best")
+    with pytest.raises(SettingsError, match="a table with a name"):
+        SelectedReplay(rule={"clusters": 3})
+    with pytest.raises(RunError, match="raise budget"):
+        list(learn(make(), SelectedReplay(budget=3), domains, training=TRAINING))

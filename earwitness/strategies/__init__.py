@@ -35,6 +35,7 @@ STRATEGIES = Shelf(
         # clips are kept
         "replay": "replay:Replay",
         "replay_biased": "replay:BiasedReplay",
+        "replay_selected": "replay_selected:SelectedReplay",
         "der": "der:DER",
         "derpp": "der:DERPlusPlus",
         "gdumb": "gdumb:GDumb",

@@ -19,7 +19,6 @@ from earwitness.detector import Detector
 from earwitness.errors import SettingsError
 from earwitness.rules.base import Rule
 from earwitness.strategies.base import Learning, Storage, quiet
-from earwitness.strategies.flat import rows_of
 from earwitness.strategies.memory import Balanced, Memory
 from earwitness.strategies.rehearsal import Rehearsal, prototypes_rule
 from earwitness.strategies.teacher import Teacher
@@ -86,13 +85,7 @@ class ICaRL(Rehearsal):
         for one in classes:
             mine = (label == one).nonzero()[:, 0]
             wanted += mine[herd(unit[mine], quota)].tolist()
-        found: dict[int, Batch] = {}
-        start = 0
-        for batch in learning.data():  # the same clips in the same order
-            here = [place for place in wanted if start <= place < start + len(batch)]
-            found |= {place: rows_of(batch, torch.tensor([place - start])) for place in here}
-            start += len(batch)
-        return [found[place] for place in wanted]
+        return self.clips_of(learning, wanted)
 
     def _means_of_exemplars(self, detector: Detector) -> dict[int, Tensor]:
         unit = torch.cat([_unit(detector, b.to(detector.device)) for b in self.memory.batches(64)])

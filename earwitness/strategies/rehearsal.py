@@ -12,6 +12,7 @@ from earwitness.errors import SettingsError
 from earwitness.rules import RULES
 from earwitness.rules.base import Rule
 from earwitness.strategies.base import Learning, Storage, Strategy
+from earwitness.strategies.flat import rows_of
 from earwitness.strategies.memory import Balance, Policy, groups_of
 from earwitness.streams import Task
 
@@ -62,6 +63,16 @@ class Rehearsal(Strategy):
         """Offer every clip of the task to the memory once."""
         for batch in learning.data():
             self.policy.offer(batch, groups_of(batch, task.name, balance), learning.generator)
+
+    def clips_of(self, learning: Learning, wanted: list[int]) -> list[Batch]:
+        """Clips of the task one by one, by their places in the order of ``learning.data``."""
+        found: dict[int, Batch] = {}
+        start = 0
+        for batch in learning.data():  # the same clips in the same order
+            here = [place for place in wanted if start <= place < start + len(batch)]
+            found |= {place: rows_of(batch, torch.tensor([place - start])) for place in here}
+            start += len(batch)
+        return [found[place] for place in wanted]
 
     def state(self) -> dict[str, Any]:
         """The memory and what its policy has counted."""
