@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.errors import AudioError, RunError, SettingsError
+from earwitness.errors import AudioError, ProtocolError, RunError, SettingsError
 from earwitness.settings import read_assignments
 from earwitness.terminal import count_bar
 
@@ -31,14 +31,23 @@ def explain(
         Path, typer.Option("--detector", "-d", help="folder of a saved detector")
     ] = Path("detector"),
     out: Annotated[
-        Path, typer.Option("--out", "-o", help=".html, .png or .json; with --manifest a folder")
-    ] = Path("explanation.html"),
+        Path | None,
+        typer.Option(
+            "--out",
+            "-o",
+            help=".html, .png or .json [default: explanation.html]; with --manifest a folder "
+            "[default: explanations]",
+        ),
+    ] = None,
     manifest: Annotated[
         Path | None, typer.Option("--manifest", "-m", help="explain every recording of it instead")
     ] = None,
     form: Annotated[
-        str, typer.Option("--as", help="with --manifest: html, png or json, one for each recording")
-    ] = "html",
+        str | None,
+        typer.Option(
+            "--as", help="with --manifest: html, png or json, one for each recording [default: html]"
+        ),
+    ] = None,
     method: Annotated[
         str, typer.Option(help="what the score rests on: see `earwitness list explainers`; or none")
     ] = "occlusion",
@@ -56,6 +65,12 @@ def explain(
 
     if (clip is None) == (manifest is None):
         raise SettingsError("name one recording, or a list of them with --manifest.")
+    if manifest is None and form is not None:
+        raise SettingsError("--as is for --manifest; the name of --out says the form of one file.")
+    if manifest is not None and check:
+        raise SettingsError("--check is for one recording.")
+    form = form or "html"
+    out = out or Path("explanations" if manifest else "explanation.html")
     _require_form(out if manifest is None else Path(f"x.{form}"))
     explainer = _explainer(method, settings or ())
     if check and explainer is None:
@@ -106,7 +121,7 @@ def _explain_all(manifest: "Manifest", one: Any, folder: Path, form: str) -> Non
         for number, (trial, name) in enumerate(zip(manifest, names, strict=True), 1):
             try:
                 told = one(manifest.path(trial))
-            except AudioError as error:
+            except (AudioError, ProtocolError) as error:
                 failed.append(error)
                 continue
             finally:
@@ -140,7 +155,8 @@ def _names(ids: Iterable[str]) -> list[str]:
     taken: set[str] = set()
     names = []
     for id_ in ids:
-        plain = "".join(c if c.isalnum() or c in "-._" else "_" for c in id_).strip(".")[:120] or "clip"
+        plain = "".join(c if c.isalnum() or c in "-._" else "_" for c in id_).strip(".")
+        plain = plain.encode(errors="replace")[:180].decode(errors="ignore") or "clip"  # bytes count
         name, number = plain, 1
         while name.lower() in taken:
             number += 1
@@ -196,6 +212,8 @@ def landmarks(
     from earwitness.scoring import hear_manifest
     from earwitness.trials import Manifest
 
+    if train == held_out:
+        raise SettingsError("--held-out: clips that were learned from say nothing about others.")
     loaded, whole = Detector.load(detector), Manifest.read(manifest)
     parts = {name: whole.where(partial(_is_of, name)) for name in (train, held_out) if name}
     for name, part in parts.items():
@@ -204,9 +222,14 @@ def landmarks(
     total, done = sum(map(len, parts.values())), itertools.count(1)
     with count_bar("recordings") as told_of:
         heard = {
-            name: hear_manifest(loaded, part, on_clip=lambda: told_of(next(done), total))
+            name: hear_manifest(
+                loaded, part, on_error="skip", on_clip=lambda: told_of(next(done), total)
+            )
             for name, part in parts.items()
         }
+    lost = total - sum(len(one.ids) for one in heard.values())
+    if lost:
+        typer.echo(f"left out {lost:,} recording(s) that can't be used", err=True)
     marks = Landmarks.fit(heard[train], heard.get(held_out), detector=loaded.digest)
     marks.write(detector)
     told = ", ".join(f"{n:,} {label}" for label, n in marks.counts["training"].items())

@@ -27,7 +27,7 @@ from earwitness.errors import CheckpointError, ProtocolError
 from earwitness.state import load_state, save_state
 from earwitness.trials import CLASSES
 
-__all__ = ["WORDS", "Embedded", "Landmarks", "Neighbour", "Place", "joined", "plane"]
+__all__ = ["FILE", "WORDS", "Embedded", "Landmarks", "Neighbour", "Place", "joined", "plane"]
 
 WORDS = ("CONSISTENT", "CONFLICT", "ATYPICAL")
 FILE = "landmarks.safetensors"
@@ -35,6 +35,7 @@ _FORMAT = "earwitness-landmarks-1"
 _QUANTILES = np.linspace(0, 1, 1001)
 _RARE = 99.0  # per cent
 _CELLS = (60, 40)  # of the density, along u and v
+_OUTSIDE = 0.002  # share of clips that the density leaves out on each side: far ones would coarsen it
 _EXAMPLES = 1000  # a class
 
 Floats = NDArray[np.float64]
@@ -74,7 +75,8 @@ class Place:
         percentiles: of its distance to each class's mean, among that class's training clips: at 99,
             a hundredth of them are as far or farther.
         nearest: the class of the nearer mean. ``llr``: what the distances alone say, as a natural-log
-            likelihood ratio, positive for bonafide; None where held-out clips gave no scale.
+            likelihood ratio, positive for bonafide and no larger than the held-out clips can show; None
+            where they gave no scale.
         neighbours: the nearest of the kept training clips, by class.
     """
 
@@ -107,8 +109,8 @@ class Landmarks:
     Attributes:
         means: of both classes (2, dim), in the order of ``CLASSES``.
         quantiles: 1,001 of the distances to the own mean, for each class (2, 1001), in units of ||d||.
-        density: share of each class's clips by cells of the plane (2, cells of u, cells of v);
-            ``edges_u`` and ``edges_v`` bound them.
+        density: share of each class's clips by cells of the plane (2, cells of u, cells of v), which
+            ``edges_u`` and ``edges_v`` bound; the farthest clips lie outside.
         examples: embeddings of up to 1,000 clips of each class, ``example_labels``, ``example_ids`` and
             ``example_origins``.
         weight, offset: of the distances' log-likelihood ratio, fitted on held-out clips; None without.
@@ -151,6 +153,9 @@ class Landmarks:
         >>> place.nearest, place.word(-3.0), place.neighbours["spoof"][0].id
         ('spoof', 'CONSISTENT', '1')
         """
+        for name, clips in (("training", training), ("held-out", held_out)):
+            if clips is not None and not np.isfinite(clips.embeddings).all():
+                raise ProtocolError(f"landmarks: an embedding of a {name} clip is infinite or NaN.")
         means = np.stack([_mean(training, label) for label in CLASSES])
         apart = float(np.linalg.norm(means[1] - means[0]))
         if not apart > 0:
@@ -159,7 +164,8 @@ class Landmarks:
         own = [training.of(label) for label in CLASSES]
         signs = (0.5, -0.5)
         distances = [np.hypot(u[rows] + s, v[rows]) for rows, s in zip(own, signs, strict=True)]
-        edges_u, edges_v = _edges(u, _CELLS[0]), np.linspace(0, max(1e-9, v.max()), _CELLS[1] + 1)
+        edges_u = _edges(u, _CELLS[0])
+        edges_v = np.linspace(0, max(1e-9, 1.05 * np.quantile(v, 1 - _OUTSIDE)), _CELLS[1] + 1)
         density = [np.histogram2d(u[r], v[r], (edges_u, edges_v))[0] / len(r) for r in own]
         kept = np.concatenate([_examples(training.ids, rows) for rows in own])
         bare = cls(
@@ -230,6 +236,9 @@ class Landmarks:
         llr = None
         if self.weight is not None and self.offset is not None:
             llr = self.weight * float(self._evidence(h[None])[0]) + self.offset
+            # Where held-out clips are perfectly apart the fit has no scale: n clips can't show more.
+            most = float(np.log(1 + min(self.counts["held_out"].values())))
+            llr = float(np.clip(llr, -most, most))
         return Place(
             u=float(u),
             v=float(v),
@@ -334,8 +343,9 @@ def _mean(clips: Embedded, label: str) -> Floats:
 
 
 def _edges(u: Floats, cells: int) -> Floats:
-    """From beyond the outermost clip or mean on one side to the other."""
-    low, high = min(float(u.min()), -0.5), max(float(u.max()), 0.5)
+    """From beyond both means and nearly all clips on one side to the other."""
+    low, high = np.quantile(u, [_OUTSIDE, 1 - _OUTSIDE])
+    low, high = min(float(low), -0.5), max(float(high), 0.5)
     room = 0.05 * (high - low)
     return np.linspace(low - room, high + room, cells + 1)
 

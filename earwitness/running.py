@@ -8,6 +8,7 @@ import fcntl
 import json
 import shutil
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from earwitness.detector import Detector
 from earwitness.errors import ProtocolError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.files import append_line, remove_leftovers, write_json, write_text
-from earwitness.landmarks import Landmarks, joined
+from earwitness.landmarks import FILE, Landmarks, joined
 from earwitness.processes import side_by_side, tell
 from earwitness.records import (
     check_run,
@@ -223,19 +224,23 @@ def _note_landmarks(experiment: Experiment, one: Run, stream: Stream, detector: 
 
     Recordings of earlier days may be gone: the landmarks are then of those that are still there.
     """
+    if distributed.is_first():  # of an earlier day, or not wanted any more
+        (one.path / "detector" / FILE).unlink(missing_ok=True)
     wanted = experiment.settings["evaluation"].get("landmarks", True)
     can = detector.front_end.eats == "wave" and detector.classes == CLASSES and detector.rule is None
-    if not (wanted and can and distributed.is_first()):
+    if not (wanted and can):
         return
     training, held_out = (
-        [hear_manifest(detector, getattr(task, part), on_error="skip") for task in stream]
+        joined([hear_manifest(detector, getattr(task, part), on_error="skip") for task in stream])
         for part in ("train", "dev")
     )
     try:
-        marks = Landmarks.fit(joined(training), joined(held_out), detector=detector.digest)
-    except ProtocolError:  # a class has no recording any more, or the network learned nothing at all
+        marks = Landmarks.fit(training, held_out, detector=detector.digest)
+    except ProtocolError as error:  # a class has no recording any more, say: the run itself is sound
+        warnings.warn(f"{one.path}: no landmarks to explain verdicts by ({error}).", stacklevel=2)
         return
-    marks.write(one.path / "detector")
+    if distributed.is_first():
+        marks.write(one.path / "detector")
 
 
 def _judge_earlier(experiment: Experiment, one: Run, stream: Stream) -> None:

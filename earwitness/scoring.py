@@ -201,15 +201,18 @@ def hear_manifest(
         SettingsError: the detector doesn't hear audio, or names other classes.
     """
     require_testimony(detector)
-    decoded, found = audio.DecodingReport(), []
-    for trial, outcome in _score_waves(detector, manifest, detector.windows, decoded, hear_windows):
+    decoded, own = audio.DecodingReport(), {}
+    share = [manifest.trials[n] for n in range(distributed.rank(), len(manifest), distributed.size())]
+    heard = _score_waves(detector, manifest, detector.windows, decoded, hear_windows, trials=share)
+    for trial, outcome in heard:
         on_clip()
-        if not isinstance(outcome, AudioError):
-            found.append((trial, outcome))
-        elif on_error == "raise":
-            raise outcome
-    trials = [trial for trial, _ in found]
-    values = np.stack([row for _, row in found]) if found else np.zeros((0, 2))
+        own[trial.id] = outcome
+    found = {id_: outcome for part in distributed.gather(own) for id_, outcome in part.items()}
+    failed = [outcome for outcome in found.values() if isinstance(outcome, AudioError)]
+    if failed and on_error == "raise":
+        raise failed[0]
+    trials = [trial for trial in manifest if not isinstance(found[trial.id], AudioError)]
+    values = np.stack([found[t.id] for t in trials]) if trials else np.zeros((0, 2))
     return Embedded(
         values[:, :-1], values[:, -1], [t.label for t in trials], [t.id for t in trials],
         [" ".join(w for w in map(t.get, _ORIGIN) if w != "-") or "-" for t in trials],

@@ -263,6 +263,7 @@ class _Loop:
         partly = detector.known != detector.classes
         self._known_before = detector.known if partly else ()
         self.dev: Clips | None = None
+        self.tracked: Clips | None = None
         self.where = _Where()
         self.best: dict[str, Any] = {"eer": None, "late": None, "weights": None}
         self.optimiser: torch.optim.Optimizer
@@ -317,6 +318,8 @@ class _Loop:
             self._learn_epoch(task, epoch)
         self._restore()
         self._bring_together()
+        if chosen and self.training.collapse == "tasks":  # of the weights that stay
+            self._track(task, self.training.epochs - 1)
         with self._seeded(_PASS, 0):
             self.strategy.end_task(self._learning(1.0), task)
         self.where.finished = True
@@ -349,16 +352,15 @@ class _Loop:
             if (done + 1) % self.training.checkpoint_every == 0 and not last:
                 self._save()
         self._judge(task)
-        self._track(task, epoch)
+        if self.training.collapse == "epochs":
+            self._track(task, epoch)
         self.where.epoch, self.where.step = epoch + 1, 0
 
     def _track(self, task: Task, epoch: int) -> None:
-        how = self.training.collapse
-        if how == "off" or (how == "tasks" and epoch + 1 < self.training.epochs):
-            return
         told = {"task": task.name, "position": self.where.task, "epoch": epoch}
-        clips = self._clips(task.train, "scoring")
-        self.on_collapse(told | measure_collapse(self.detector, clips))
+        if self.tracked is None or self.tracked.manifest is not task.train:
+            self.tracked = self._clips(task.train, "scoring")
+        self.on_collapse(told | measure_collapse(self.detector, self.tracked))
 
     def _prepare(self, positions: NDArray[np.intp], step: int) -> Batch:
         batch = self.clips.batch(positions, self._crops(step))
@@ -556,6 +558,7 @@ class _Loop:
     def _identity(self) -> dict[str, Any]:
         """What must be the same for a run to go on; the stream's length may grow."""
         training = {k: v for k, v in vars(self.training).items() if k not in _FREE}
+        training["shard"] = self.shards  # other groups of the optimiser's numbers
         for later in (
             "loss",
             "augment",

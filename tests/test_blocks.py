@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from earwitness import audio, blocks
-from earwitness.errors import AudioError
+from earwitness.errors import AudioError, SettingsError
 
 
 def recording(path, rate: int, channels: int, seconds: float):
@@ -107,3 +107,8 @@ def test_an_hour_of_stereo_goes_through_in_bounded_memory(tmp_path) -> None:
     assert samples == 3600 * 16_000
     assert windows == len(audio.windows(samples, 48_000, 24_000))
     assert mebibytes < 60
+
+
+def test_a_hop_of_nothing_is_refused() -> None:
+    with pytest.raises(SettingsError, match="hop"):
+        list(blocks.windows_of(iter([np.zeros(9, np.float32)]), 4, 0, blocks.Heard()))

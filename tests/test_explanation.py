@@ -338,6 +338,8 @@ def test_a_manifest_gets_a_file_each_and_a_table(place, tmp_path) -> None:
         (("a.wav", "--method", "none", "--set", "bands=3"), "--set is for"),
         (("a.wav", "--method", "none", "--check"), "--check compares"),
         (("a.wav", "--set", "bands=0"), "1 to 64 bands"),
+        (("a.wav", "--as", "json"), "--as is for --manifest"),
+        (("--manifest", "a.tsv", "--check"), "--check is for one"),
     ],
 )
 def test_wrong_usage_is_told(place, words_, message) -> None:
@@ -362,3 +364,79 @@ def test_captum_absent_is_told(place, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "captum.attr", None)
     told = run(place, str(place / "test-0.wav"), "--out", "x.html")
     assert "earwitness[explain]" in str(told.exception)
+
+
+def test_a_ratio_is_no_larger_than_held_out_clips_can_show() -> None:
+    rng = np.random.default_rng(0)
+    far = clips(rng, apart=60.0)
+    few = Embedded(*(part[:12] for part in far))
+    marks = Landmarks.fit(far, few)
+    assert abs(marks.place(far.embeddings[0]).llr) <= np.log(7) + 1e-9
+
+
+def test_few_held_out_clips_make_nothing_rare(marks) -> None:
+    own = {
+        **vars(marks),
+        "rates": {"CONFLICT": 0.0},
+        "counts": {"held_out": {"bonafide": 6, "spoof": 6}},
+    }
+    assert "too few" in words.worth(Landmarks(**own), "CONFLICT")
+
+
+def test_a_sure_network_is_not_said_to_be_certain(place) -> None:
+    detector, marks = load(place)
+    told = explain(detector, marks, place / "test-0.wav")
+    sure = type(told)(**{**vars(told), "score": 80.0})
+    assert "more than 99.9 %" in words.headline(sure)
+    assert "100" not in words.headline(sure)
+
+
+def test_contours_hold_the_shares_that_they_are_drawn_for() -> None:
+    from matplotlib.figure import Figure
+
+    from earwitness.figures import explaining
+
+    rng = np.random.default_rng(0)
+    u, v = rng.normal(0, 0.1, 4000), np.abs(rng.normal(0.5, 0.1, 4000))
+    u[0] = 30.0  # a far clip must not coarsen the picture
+    h = np.stack([u - 0.5, v], 1)
+    h = np.concatenate([h, h + np.array([1.0, 0.0])])
+    labels = ["bonafide"] * 4000 + ["spoof"] * 4000
+    ids = [str(n) for n in range(8000)]
+    marks = Landmarks.fit(Embedded(h, h[:, 0], labels, ids, ["-"] * 8000), None)
+    panel = Figure().subplots()
+    explaining._contours(panel, marks.density[0], marks.edges_u, marks.edges_v, "red")
+    lines = panel.collections[-1]
+    uu, vv = plane(h[:4000], marks.means)
+    points = np.stack([uu, vv], 1)
+    inside = sorted(path.contains_points(points).mean() for path in lines.get_paths())
+    assert inside == pytest.approx([0.5, 0.9, 0.99], abs=0.1)
+
+
+def test_names_that_would_break_a_picture_or_a_file(place, tmp_path) -> None:
+    data = (place / "test-0.wav").read_bytes()
+    odd = place / "a$x_{$.wav"
+    odd.write_bytes(data)
+    told = run(place, str(odd), "--method", "none", "--out", str(tmp_path / "a.png"))
+    assert told.exit_code == 0, told.output
+    Manifest("odd", [Trial("\u4e00" * 200, odd.name, "spoof")], root=place).write(place / "odd.tsv")
+    more = ("--manifest", str(place / "odd.tsv"), "--as", "json", "--method", "none")
+    assert run(place, *more, "--out", str(tmp_path / "out")).exit_code == 0
+
+
+@pytest.mark.parametrize("name", EXPLAINERS.names())
+def test_a_frozen_self_supervised_encoder_is_explained_too(name) -> None:
+    pytest.importorskip("captum")
+    pytest.importorskip("transformers")
+    detector = Detector.build({"name": "ssl", "config": {"shape": "tiny"}}, {"name": "mlp"}, seed=0)
+    wave = np.random.default_rng(0).normal(size=8000).astype(np.float32)
+    found = EXPLAINERS.build(name, bands=2, slice_seconds=0.25).attribute(detector, wave)
+    assert np.abs(found.values).max() > 0
+    assert all(p.grad is None for p in detector.parameters())
+
+
+def test_windows_too_large_for_patches_are_refused() -> None:
+    pytest.importorskip("captum")
+    detector = Detector.build("logmel", "linear")
+    with pytest.raises(SettingsError, match="fewer bands"):
+        EXPLAINERS.build("occlusion", bands=64).attribute(detector, np.ones(16_000 * 60, np.float32))

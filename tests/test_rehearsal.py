@@ -968,6 +968,14 @@ def test_selected_clips_are_those_that_the_rule_names(domains):
             assert list(held) == nearest[:quota]
 
 
+def test_a_small_class_does_not_shrink_the_others(tmp_path):
+    stream = vector_stream(tmp_path, CLASSES, [("bonafide", *["spoof"] * 5)], clips=4)
+    strategy = SelectedReplay(budget=16, rule="random")
+    list(learn(make(), strategy, stream, training=TRAINING))
+    held = [len(strategy.memory.of(f"task0/{n}")) for n in range(2)]
+    assert held == [4, 8]  # as the reservoir's
+
+
 def test_what_gives_no_selected_memory(domains):
     with pytest.raises(SettingsError, match="no selection rule"):
         SelectedReplay(rule="best")

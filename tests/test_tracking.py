@@ -9,7 +9,7 @@ import torch
 from earwitness import Detector, audio, collapse
 from earwitness.batches import Clips
 from earwitness.experiment import Experiment
-from earwitness.figures.collapsing import collapse_curves
+from earwitness.figures.collapsing import collapse_curves, drawable
 from earwitness.report import write
 from earwitness.running import run
 from earwitness.tracking import measure_collapse
@@ -104,16 +104,41 @@ def test_measuring_leaves_the_detector_as_it_was(corpus) -> None:
 def test_a_class_without_clips_is_told_in_words(corpus, tmp_path) -> None:
     spoofs = Manifest.read(corpus / "manifest.tsv").where(lambda t: t.label == "spoof")
     told = measure_collapse(Detector.build("lfcc", "linear"), Clips(spoofs, seconds=0.25))
-    assert told["counts"][0] == 0
+    assert told["classes"] == ["spoof"]
+    assert told["counts"] == [24]
     assert str(told["nc1"]).startswith("undefined")
     json.dumps(told, allow_nan=False)
     record = {"task": "a", "position": 0, "epoch": 0} | told
+    bare = {name: value for name, value in record.items() if name not in ("nc3", "wg_plus_b")}
+    assert drawable([bare]) == []
     full = measure_collapse(
         Detector.build("lfcc", "linear"),
         Clips(Manifest.read(corpus / "manifest.tsv"), seconds=0.25),
     )
     drawn = collapse_curves([record, {"task": "b", "position": 1, "epoch": 0} | full])
     assert drawn.axes[0].get_title("left").startswith("NC1")
+
+
+def test_classes_that_a_task_lacks_are_left_out_and_others_are_not(corpus) -> None:
+    names = ("hum", *CLASSES)
+    detector = Detector.build("lfcc", "linear", classes=names, seed=0)
+    whole = Manifest.read(corpus / "manifest.tsv")
+    seen = Manifest("three", list(whole), root=whole.root, classes=names)
+    told = measure_collapse(detector, Clips(seen, seconds=0.25))
+    assert told["classes"] == list(CLASSES)
+    two = Detector.build("lfcc", "linear", seed=0)
+    two.load_state_dict(
+        detector.state_dict()
+        | {f"back_end.head.{n}": getattr(detector.back_end.head, n)[1:] for n in ("weight", "bias")}
+    )
+    same = measure_collapse(two, Clips(whole, seconds=0.25))
+    assert told == same
+
+
+def test_a_head_that_is_not_linear_has_no_nc4_and_says_so(corpus) -> None:
+    detector = Detector.build("lfcc", {"name": "linear", "head": "cosine"})
+    told = measure_collapse(detector, Clips(Manifest.read(corpus / "manifest.tsv"), seconds=0.25))
+    assert told["nc4"] == "undefined: the head is not linear"
 
 
 def test_an_epoch_done_again_takes_its_lines_place(corpus, tmp_path) -> None:

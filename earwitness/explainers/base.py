@@ -21,6 +21,7 @@ from earwitness.errors import MissingExtra, SettingsError
 
 __all__ = ["Attribution", "Explainer", "Grid", "agreement", "captum", "randomised"]
 
+_MOST_BYTES = 2**30  # of patches
 _SOFT_HERTZ, _SOFT_SECONDS = 100.0, 0.03  # how wide patches pass over into one another
 
 
@@ -95,12 +96,18 @@ class Grid(nn.Module):
         slices = max(1, round(seconds / slice_seconds))
         self.shape = (bands, slices)
         self.hertz, self.seconds = _mel_edges(bands), np.linspace(0, seconds, slices + 1)
+        room = bands * slices * len(wave) * 4
+        if room > _MOST_BYTES:
+            raise SettingsError(
+                f"explainer: {bands} bands by {slices} slices of {seconds:.1f} s take "
+                f"{room / 2**30:.1f} GiB; ask for fewer bands or longer slices, or --method none."
+            )
         spectrum = np.fft.rfft(wave.astype(np.float64))
         hertz = np.linspace(0, audio.SAMPLE_RATE / 2, len(spectrum))
         banded = np.fft.irfft(spectrum * _soft(self.hertz, hertz, _SOFT_HERTZ), n=len(wave))
         times = _soft(self.seconds, np.arange(len(wave)) / audio.SAMPLE_RATE, _SOFT_SECONDS)
-        patches = (banded[:, None] * times).reshape(bands * slices, len(wave))
-        self.patches = torch.as_tensor(patches, dtype=torch.float32, device=detector.device)
+        patches = banded.astype(np.float32)[:, None] * times.astype(np.float32)
+        self.patches = torch.as_tensor(patches.reshape(-1, len(wave)), device=detector.device)
 
     def forward(self, gains: Tensor) -> Tensor:
         """The detector's score (n,) of each set of gains."""

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from earwitness import audio, blocks
 from earwitness.detector import Detector, Windows
+from earwitness.errors import ProtocolError
 from earwitness.explainers import Attribution, Explainer
 from earwitness.files import digest
 from earwitness.landmarks import Landmarks, Place, plane
@@ -49,6 +50,7 @@ class Explanation:
             ``u``: of each window, see `landmarks`.
         place, landmarks: where the recording lies, and among what. ``word``: how that fits the score.
         telling: the loudest window. ``wave``: all of a recording of up to a minute, else None.
+        wants_reference: the detector can hear a reference; none was heard here.
         windows: how it was heard. ``card``: of the detector. ``detector``: digest of its weights.
     """
 
@@ -64,6 +66,7 @@ class Explanation:
     telling: Telling
     wave: NDArray[np.float32] | None
     landmarks: Landmarks
+    wants_reference: bool
     windows: Windows
     card: dict[str, Any]
     detector: str
@@ -148,11 +151,13 @@ def explain(
             batch = []
     heard.take(batch)
     score, embedding = heard.means()
+    if not np.isfinite(score):
+        raise ProtocolError(f"{path}: the detector's score of it is {score}; nothing to explain.")
     place = landmarks.place(embedding)
     start, wave = heard.loudest(bonafide=score > 0)
     attribution = explainer.attribute(detector, wave) if explainer else None
     return Explanation(
-        name=path.name,
+        name=path.name.encode(errors="replace").decode(),  # a name that isn't UTF-8 can't be written
         sha256=digest(path),
         seconds=count.seconds,
         score=score,
@@ -164,6 +169,7 @@ def explain(
         telling=Telling(start / audio.SAMPLE_RATE, wave, attribution),
         wave=np.concatenate(kept) if count.seconds <= _PICTURED_SECONDS else None,
         landmarks=landmarks,
+        wants_reference=detector.wants_reference,
         windows=policy,
         card=detector.card,
         detector=detector.digest,

@@ -95,7 +95,8 @@ def _method(told: Explanation) -> str:
 @styled
 def _title(told: Explanation) -> Figure:
     figure = Figure(figsize=(9.8, 1.15))
-    figure.text(0.015, 0.78, f"{told.name}: {told.word}", fontsize=13, fontweight="bold", va="center")
+    title = f"{told.name}: {told.word}"
+    figure.text(0.015, 0.78, title, fontsize=13, fontweight="bold", va="center", parse_math=False)
     figure.text(0.015, 0.45, words.headline(told), fontsize=9, va="center")
     figure.text(0.015, 0.17, words.meaning(told), fontsize=9, va="center")
     return figure

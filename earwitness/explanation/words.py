@@ -15,6 +15,8 @@ LIMITS = (
     "An attribution shows what the score rests on, not what is fake: a detector can rest on silence, "
     "on a codec or on the loudness.",
 )
+_RARE = 0.05  # share of held-out recordings
+_FEW = 100  # training clips of a class, below which a percentile of 99 is nearly the farthest clip
 _MEANINGS = {
     "CONSISTENT": "The network's class is also that of the nearer class mean, and the recording lies "
     "within the spread of that class's training clips.",
@@ -25,7 +27,7 @@ _MEANINGS = {
 
 def headline(told: Explanation) -> str:
     """The verdict in one sentence."""
-    sure = max(told.probability, 1 - told.probability)
+    sure = min(max(told.probability, 1 - told.probability), 0.9999)  # no network is quite sure
     return (
         f"The network says {told.named} (score {told.score:+.2f}, its own confidence "
         f"{_percent(sure)}); the nearer class mean is that of {told.place.nearest} clips."
@@ -53,9 +55,23 @@ def worth(marks: Landmarks, word: str) -> str:
     told = f"On {count:,} recordings that were not learned from, {_percent(rate)} were {word}"
     if word == "CONSISTENT":
         return f"{told}; that is no measure of how many of them were judged rightly."
-    if rate > 0.05:
+    if rate > _RARE:
         return f"{told}: it is common, and says little about this recording."
+    if _most(rate, count) > _RARE:
+        return f"{told}; these are too few to say that it is rare."
     return f"{told}: it is rare there, and reason to look closer."
+
+
+def _most(rate: float, count: int) -> float:
+    """Upper end of Clopper and Pearson's one-sided 95 % interval of a share.
+
+    >>> round(_most(0.0, 12), 2), round(_most(0.0, 1000), 3)
+    (0.22, 0.003)
+    """
+    from scipy.special import betaincinv
+
+    hits = round(rate * count)
+    return 1.0 if hits >= count else float(betaincinv(hits + 1, count - hits, 0.95))
 
 
 def sentences(told: Explanation) -> list[str]:
@@ -71,10 +87,24 @@ def sentences(told: Explanation) -> list[str]:
         side = "bonafide" if place.llr > 0 else "spoof"
         said.append(
             f"By the distances alone such a place is {times(place.llr)} as likely for a {side} "
-            "recording as for the other class, by the held-out recordings."
+            "recording as for the other class, by the held-out recordings (which can't show more than "
+            "their number)."
+        )
+    few = [label for label, n in told.landmarks.counts["training"].items() if n < _FEW]
+    if few:
+        said.append(
+            f"There were fewer than {_FEW} {' and '.join(few)} training clips: percentiles are coarse, "
+            "and ATYPICAL comes easily."
+        )
+    if told.seconds < told.windows.seconds:
+        said.append("The recording is shorter than a window, so it was heard repeated to its length.")
+    if told.wants_reference:
+        said.append(
+            "The detector can hear a reference of the same speaker; none was heard here, and the "
+            "threshold may be of scores with one."
         )
     if told.threshold is not None:
-        side = "above" if told.score > told.threshold else "not above"
+        side = "at or above" if told.score >= told.threshold else "below"
         said.append(
             f"The score is {side} the threshold {told.threshold:+.2f} that was chosen on development "
             "recordings, at which both kinds of error were equally frequent there."
@@ -117,8 +147,8 @@ def clock(seconds: float) -> str:
 
 def _rank(percentile: float, label: str) -> str:
     if percentile >= 100:
-        return f"farther than every {label} clip of the training"
-    return f"farther than {percentile:.1f} % of the {label} clips of the training"
+        return f"as far as the farthest {label} clip of the training, or farther"
+    return f"farther than {min(percentile, 99.9):.1f} % of the {label} clips of the training"
 
 
 def _percent(share: float) -> str:

@@ -1,6 +1,6 @@
 """Pictures of neural collapse while a detector learns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from earwitness.figures.style import INK, PALETTE, grid_of_axes, styled
 
-__all__ = ["collapse_curves"]
+__all__ = ["collapse_curves", "drawable"]
 
 _SHOWN = {
     "nc1": "NC1: within over between",
@@ -31,12 +31,7 @@ def collapse_curves(records: Sequence[dict[str, Any]]) -> Figure:
     >>> [p.get_title("left")[:3] for p in collapse_curves([record, record | {"nc1": 0.2}]).axes]
     ['NC1', 'NC3']
     """
-    two = len(records[0]["counts"]) == 2
-    shown = [
-        name
-        for name in _SHOWN
-        if any(isinstance(r.get(name), int | float) for r in records) and not (two and "nc2" in name)
-    ]
+    shown = _shown(records)
     figure, panels = grid_of_axes(len(shown), across=2, share=False)
     for place, (panel, name) in enumerate(zip(panels, shown, strict=True)):
         values = [r[name] if isinstance(r.get(name), int | float) else float("nan") for r in records]
@@ -54,3 +49,21 @@ def collapse_curves(records: Sequence[dict[str, Any]]) -> Figure:
                 panel.axvline(place_ + 0.5, color=INK, linewidth=0.7, linestyle=":")
     figure.supxlabel("records, in order", fontsize=10)
     return figure
+
+
+def drawable(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The records, or none of them where nothing in them is a number that can be drawn.
+
+    >>> drawable([{"counts": [4], "nc1": "undefined: one class"}])
+    []
+    """
+    return [dict(r) for r in records] if records and _shown(records) else []
+
+
+def _shown(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    two = len(records[0]["counts"]) == 2
+    return [
+        name
+        for name in _SHOWN
+        if any(isinstance(r.get(name), int | float) for r in records) and not (two and "nc2" in name)
+    ]

@@ -177,9 +177,11 @@ def _contours(panel: Axes, share: Floats, edges_u: Floats, edges_v: Floats, colo
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(share, 1.7, mode=("constant", "reflect"))
-    ordered = np.sort(smooth.ravel())[::-1]
-    inside = np.cumsum(ordered) / max(1e-12, ordered.sum())
-    levels = sorted({float(ordered[np.searchsorted(inside, one)]) for one in _SHARES} - {0.0})
+    # Counted in the clips themselves: smoothing spreads them, and would make a region hold too many.
+    order = np.argsort(-smooth, axis=None, kind="stable")
+    inside = np.cumsum(share.ravel()[order])
+    ends = [min(int(np.searchsorted(inside, one)), len(order) - 1) for one in _SHARES]
+    levels = sorted({float(smooth.ravel()[order[end]]) for end in ends} - {0.0})
     if not levels:
         return
     middle_u, middle_v = ((e[1:] + e[:-1]) / 2 for e in (edges_u, edges_v))

@@ -136,7 +136,9 @@ class SSL(FrontEnd):
             wave, length = F.layer_norm(wave, wave.shape), torch.full_like(length, wave.shape[1])
         elif self.normalise:
             wave = _unit_variance(wave, length)
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self.tuned != "none"):
+        # What is asked of the wave itself (an attribution) goes through frozen weights too.
+        wanted = self.tuned != "none" or wave.requires_grad
+        with torch.set_grad_enabled(torch.is_grad_enabled() and wanted):
             states, count = self.encoder.states(wave, length)
         values = self._chosen(states)
         inside = time_mask(count, values.shape[-1])

@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from earwitness.figures.collapsing import drawable
 from earwitness.report.collect import runs_of
 from earwitness.report.pictures import draw_detail, draw_overview, inline
 from earwitness.report.result import Report, StrategyResult
@@ -40,7 +41,7 @@ def render(report: Report, folders: Sequence[RunFolder]) -> str:
 
 def _collapsed(records: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any] | None:
     """Whose neural collapse was tracked, and whether there are two classes; None where nobody's was."""
-    labels = [label for label, found in records.items() if found]
+    labels = [label for label, found in records.items() if drawable(found)]
     if not labels:
         return None
     return {"labels": labels, "two": len(records[labels[0]][0]["counts"]) == 2}

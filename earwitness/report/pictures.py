@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from earwitness import figures
-from earwitness.figures.collapsing import collapse_curves
+from earwitness.figures.collapsing import collapse_curves, drawable
 from earwitness.figures.matrices import highest
 from earwitness.figures.style import FAINT, INK, PAPER
 from earwitness.report.result import Report, StrategyResult
@@ -52,7 +52,7 @@ def draw_detail(label: str, run: Run, split: str) -> dict[str, Figure]:
         drawn[f"loss {label}"] = figures.loss_curve(steps)
     if action := run.action():
         drawn[f"action {label}"] = figures.action_plot(action)
-    if collapse := run.collapse():
+    if collapse := drawable(run.collapse()):
         drawn[f"collapse {label}"] = collapse_curves(collapse)
     return drawn
 

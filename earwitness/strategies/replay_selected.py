@@ -21,9 +21,10 @@ __all__ = ["SelectedReplay"]
 class SelectedReplay(Rehearsal):
     """As ``replay``, with clips chosen by the embeddings that the detector has of them after a task.
 
-    Every class of every task has an equal part of the budget. A rule ranks its choice; where new tasks
-    lower a class's part, the last ranks go: what stays is what the rule would have chosen first.
-    ``rule = "random"`` is a reservoir.
+    Every class of every task has an equal part of the budget, as far as its clips go. A rule ranks its
+    choice; where new tasks lower a class's part, the last ranks go. What stays is what the rule would
+    have chosen at once, but for ``margin`` (the most doubtful stay) and ``kmeans-nearest`` (clusters of
+    uneven size). ``rule = "random"`` is a reservoir.
 
     Args:
         budget, share: as of ``replay``.
@@ -63,23 +64,27 @@ class SelectedReplay(Rehearsal):
         embeddings, label, margins, ids = _heard(learning)
         classes = learning.detector.classes
         made_by = {trial.id: trial.attack for trial in task.train}
-        of_each = [(label == n).sum() for n in np.unique(label)]
-        quota = max(1, (self.memory.budget or 0) // (len(self.policy.seen) + len(of_each)))
-        right = [(margins[label == n] > 0).any() for n in np.unique(label)]
-        chosen = select(
-            embeddings,
-            [classes[n] for n in label],
-            ids,
-            generators=[made_by.get(id_, "-") for id_ in ids],
-            margins=margins,
-            rule=self.rule_,
-            count=min(quota, *of_each) * len(of_each),
-            gate=self.gate and all(right),
-            seed=int(torch.randint(2**31, (1,), generator=learning.generator)),
-        )
-        # Rank by rank over a class's clusters: a lower quota then takes from all of them alike.
-        order = np.lexsort((chosen.cluster, chosen.rank, label[chosen.places]))
-        return [int(place) for place in chosen.places[order]]
+        present = np.unique(label)
+        quota = max(1, (self.memory.budget or 0) // (len(self.policy.seen) + len(present)))
+        seed = int(torch.randint(2**31, (1,), generator=learning.generator))
+        ranked: list[int] = []
+        for n in present:  # class by class: a small one must not shrink the others
+            own = np.flatnonzero(label == n)
+            chosen = select(
+                embeddings[own],
+                [classes[n]] * len(own),
+                [ids[place] for place in own],
+                generators=[made_by.get(ids[place], "-") for place in own],
+                margins=margins[own],
+                rule=self.rule_,
+                count=min(quota, len(own)),
+                gate=self.gate and bool((margins[own] > 0).any()),
+                seed=seed,
+            )
+            # Rank by rank over clusters: a lower quota then takes from all of them alike.
+            order = np.lexsort((chosen.cluster, chosen.rank))
+            ranked += [int(own[place]) for place in chosen.places[order]]
+        return ranked
 
 
 def _heard(
