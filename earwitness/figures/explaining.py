@@ -185,6 +185,8 @@ def _contours(panel: Axes, share: Floats, edges_u: Floats, edges_v: Floats, colo
     if not levels:
         return
     middle_u, middle_v = ((e[1:] + e[:-1]) / 2 for e in (edges_u, edges_v))
+    # v can't be below 0: the lowest cells reach down to it, where their middles don't.
+    middle_v, smooth = np.append(0.0, middle_v), np.concatenate([smooth[:, :1], smooth], axis=1)
     bounds = [*levels, max(float(smooth.max()), levels[-1]) * 1.001]
     if len(set(bounds)) < 2 or min(smooth.shape) < 2:
         return

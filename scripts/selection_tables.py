@@ -1,0 +1,129 @@
+"""The tables and the picture of docs/results/selection.md, from the rows that selection_runs.py wrote.
+
+    python scripts/selection_tables.py docs/results/selection/runs.csv docs/results/selection.md
+
+A cell is the mean over left-out domains and seeds. Its interval is over seeds (Student, 95 %) of the
+means over domains; differences are paired by seed. Rates that not all domains have yet are left out.
+"""
+
+import csv
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+from earwitness.figures.style import INK, PALETTE, legend_above, styled, to_png
+
+BEGIN, END = "<!-- selection -->", "<!-- /selection -->"
+Cells = dict[tuple[str, str, str], dict[tuple[str, str], dict[str, str]]]
+
+
+def main() -> None:
+    table, page = map(Path, sys.argv[1:])
+    cells = read(table)
+    lines = []
+    for equal in ("steps", "epochs"):
+        lines += [f"### Equal {equal}", ""]
+        for name, title in (("eer", "EER, %"), ("average_precision", "average precision, %")):
+            lines += [*grid(cells, equal, name, title), ""]
+        lines += [*differences(cells, equal), ""]
+        to_png(curves(cells, equal), page.with_suffix("") / f"equal-{equal}.png")
+        lines += [f"![EER by rate, equal {equal}]({page.stem}/equal-{equal}.png)", ""]
+    text = page.read_text(encoding="utf-8")
+    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    page.write_text(text[:before] + "\n\n" + "\n".join(lines) + text[after:], encoding="utf-8")
+
+
+def read(path: Path) -> Cells:
+    """(rule, rate, equal) -> (seed, target) -> row."""
+    cells: Cells = defaultdict(dict)
+    with open(path, encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            of = ("steps", "epochs") if row["rule"] == "all" else (row["equal"],)
+            for equal in of:
+                cells[row["rule"], row["rate"], equal][row["seed"], row["target"]] = row
+    return cells
+
+
+def values(
+    rows: dict[tuple[str, str], dict[str, str]], name: str, of: Iterable[tuple[str, str]]
+) -> np.ndarray:
+    """Per cent: mean over domains for each seed."""
+    seeds: dict[str, list[float]] = defaultdict(list)
+    for key in of:
+        seeds[key[0]].append(100 * float(rows[key][name]))
+    return np.array([np.mean(one) for one in seeds.values()])
+
+
+def told(numbers: np.ndarray, sign: str = "") -> str:
+    mean = f"{numbers.mean():{sign}.1f}"
+    if len(numbers) < 2:
+        return mean
+    half = t.ppf(0.975, len(numbers) - 1) * numbers.std(ddof=1) / np.sqrt(len(numbers))
+    return f"{mean} ({numbers.mean() - half:{sign}.1f} to {numbers.mean() + half:{sign}.1f})"
+
+
+def rules_and_rates(cells: Cells, equal: str) -> tuple[list[str], list[str]]:
+    rules = list(dict.fromkeys(rule for rule, _, e in cells if e == equal and rule != "all"))
+    rates = sorted({rate for rule, rate, e in cells if e == equal and rule != "all"}, key=float)
+    whole = cells["all", "1", equal]
+    return rules, [
+        rate
+        for rate in rates
+        if all(cells.get((r, rate, equal), {}).keys() >= whole.keys() for r in rules)
+    ]
+
+
+def grid(cells: Cells, equal: str, name: str, title: str) -> list[str]:
+    rules, rates = rules_and_rates(cells, equal)
+    whole = cells["all", "1", equal]
+    lines = [f"| {title} | clips | {' | '.join(rules)} |", "| --- " * (len(rules) + 2) + "|"]
+    for rate in rates:
+        own = cells[rules[0], rate, equal]
+        clips = np.mean([int(own[key]["clips"]) for key in whole])
+        found = [told(values(cells[rule, rate, equal], name, whole)) for rule in rules]
+        lines.append(f"| {100 * float(rate):g} % | {clips:.0f} | {' | '.join(found)} |")
+    clips = np.mean([int(row["clips"]) for row in whole.values()])
+    lines.append(
+        f"| all clips | {clips:.0f} | {told(values(whole, name, whole))} |" + " |" * (len(rules) - 1)
+    )
+    return lines
+
+
+def differences(cells: Cells, equal: str) -> list[str]:
+    """EER less that of as many random clips."""
+    rules, rates = rules_and_rates(cells, equal)
+    if "random" not in rules:
+        return []
+    whole, others = cells["all", "1", equal], [rule for rule in rules if rule != "random"]
+    lines = [f"| EER minus random | {' | '.join(others)} |", "| --- " * (len(others) + 1) + "|"]
+    for rate in rates:
+        chance = values(cells["random", rate, equal], "eer", whole)
+        found = [told(values(cells[rule, rate, equal], "eer", whole) - chance, "+") for rule in others]
+        lines.append(f"| {100 * float(rate):g} % | {' | '.join(found)} |")
+    return lines
+
+
+@styled
+def curves(cells: Cells, equal: str) -> Figure:
+    rules, rates = rules_and_rates(cells, equal)
+    whole = cells["all", "1", equal]
+    figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+    panel = figure.subplots()
+    for rule, colour in zip(rules, PALETTE, strict=False):
+        means = [values(cells[rule, rate, equal], "eer", whole).mean() for rate in rates]
+        panel.plot([100 * float(r) for r in rates], means, marker="o", color=colour, label=rule)
+    panel.axhline(values(whole, "eer", whole).mean(), color=INK, linestyle=":", label="all clips")
+    panel.set(xscale="log", xlabel="share of the clips, %", ylabel="EER on the domain left out, %")
+    panel.set_xticks([100 * float(r) for r in rates], [f"{100 * float(r):g}" for r in rates])
+    panel.minorticks_off()
+    legend_above(figure, panel)
+    return figure
+
+
+if __name__ == "__main__":
+    main()
