@@ -442,3 +442,19 @@ def test_windows_too_large_for_patches_are_refused() -> None:
     detector = Detector.build("logmel", "linear")
     with pytest.raises(SettingsError, match="fewer bands"):
         EXPLAINERS.build("occlusion", bands=64).attribute(detector, np.ones(16_000 * 60, np.float32))
+
+
+def test_a_calibration_of_these_weights_is_told(place, tmp_path) -> None:
+    import shutil
+
+    from earwitness.calibration import Calibration
+    from earwitness.verdict import put_calibration
+
+    shutil.copytree(place / "detector", tmp_path / "d")
+    put_calibration(tmp_path / "d", Calibration("affine", weights=(2.0,), offset=0.5))
+    detector = Detector.load(tmp_path / "d")
+    told = explain(detector, Landmarks.read(tmp_path / "d"), place / "test-0.wav")
+    assert told.calibrated == pytest.approx(2 * told.score + 0.5)
+    assert any(line.startswith("Calibrated") for line in words.sentences(told))
+    detector.card["calibration"]["of_weights"] = "others"
+    assert explain(detector, Landmarks.read(tmp_path / "d"), place / "test-0.wav").calibrated is None

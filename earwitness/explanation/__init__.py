@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from earwitness import audio, blocks
 from earwitness.detector import Detector, Windows
-from earwitness.errors import ProtocolError
+from earwitness.errors import CheckpointError, ProtocolError
 from earwitness.explainers import Attribution, Explainer
 from earwitness.files import digest
 from earwitness.landmarks import Landmarks, Place, plane
 from earwitness.scoring import hear_windows, require_testimony
+from earwitness.verdict import calibration_of
 
 __all__ = ["Explanation", "Telling", "explain"]
 
@@ -51,6 +52,8 @@ class Explanation:
         place, landmarks: where the recording lies, and among what. ``word``: how that fits the score.
         telling: the loudest window. ``wave``: all of a recording of up to a minute, else None.
         wants_reference: the detector can hear a reference; none was heard here.
+        calibrated: the score as a natural-log likelihood ratio, where the card has a calibration of
+            these weights.
         windows: how it was heard. ``card``: of the detector. ``detector``: digest of its weights.
     """
 
@@ -67,6 +70,7 @@ class Explanation:
     wave: NDArray[np.float32] | None
     landmarks: Landmarks
     wants_reference: bool
+    calibrated: float | None
     windows: Windows
     card: dict[str, Any]
     detector: str
@@ -96,6 +100,7 @@ class Explanation:
             "score": self.score,
             "network": {"class": self.named, "probability_of_bonafide": self.probability},
             "threshold": self.threshold,
+            "calibrated_llr": self.calibrated,
             "verdict": self.word,
             "u": place.u,
             "v": place.v,
@@ -170,10 +175,18 @@ def explain(
         wave=np.concatenate(kept) if count.seconds <= _PICTURED_SECONDS else None,
         landmarks=landmarks,
         wants_reference=detector.wants_reference,
+        calibrated=_calibrated(detector, score),
         windows=policy,
         card=detector.card,
         detector=detector.digest,
     )
+
+
+def _calibrated(detector: Detector, score: float) -> float | None:
+    try:
+        return float(calibration_of(detector).apply([score])[0])
+    except CheckpointError:  # it has none, or one of other weights
+        return None
 
 
 def _keeping(

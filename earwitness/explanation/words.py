@@ -109,6 +109,13 @@ def sentences(told: Explanation) -> list[str]:
             f"The score is {side} the threshold {told.threshold:+.2f} that was chosen on development "
             "recordings, at which both kinds of error were equally frequent there."
         )
+    if told.calibrated is not None:
+        side = "bonafide" if told.calibrated > 0 else "spoof"
+        said.append(
+            f"Calibrated, such a score is {times(told.calibrated)} as likely for a {side} recording as "
+            f"for the other class (log-likelihood ratio {told.calibrated:+.2f}), for recordings like "
+            "those of the calibration."
+        )
     if len(told.scores) > 1:
         share = float((told.scores > 0).mean())
         said.append(
