@@ -1,6 +1,6 @@
 """Choose, merge, learn, judge on the domain that was left out: each rule, rate and seed of a TOML file.
 
-    python scripts/selection_runs.py docs/results/selection/pipeline.toml runs.csv --root CORPUS --work FOLDER
+    python scripts/selection_runs.py PIPELINE.toml RUNS.csv --root CORPUS --work FOLDER
 
 One row a run is added to ``runs.csv``; rows that are there are not run again, so the same command goes
 on where it was stopped. ``--work`` keeps the choosers' embeddings and the frames. Equal steps: as many
