@@ -269,7 +269,7 @@ def score(
 def list_components(
     shelf: Annotated[
         str | None,
-        typer.Argument(help="corpora, augment, frontends, backends, losses, strategies or metrics"),
+        typer.Argument(help="corpora, augment, frontends, backends, selection, explainers, ..."),
     ] = None,
 ) -> None:
     """List the components of a shelf, or of all of them."""

@@ -1,7 +1,5 @@
 """The verbs ``explain`` and ``landmarks``: why a detector says what it says about a recording."""
 
-import csv
-import io
 import itertools
 from collections.abc import Iterable
 from functools import partial
@@ -10,26 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from earwitness.errors import AudioError, ProtocolError, RunError, SettingsError
+from earwitness.errors import RunError, SettingsError, nearest
 from earwitness.settings import read_assignments
 from earwitness.terminal import count_bar
 
 if TYPE_CHECKING:
     from earwitness.explainers import Explainer
     from earwitness.explanation import Explanation
-    from earwitness.trials import Manifest, Trial
+    from earwitness.explanation.batch import Batch
+    from earwitness.trials import Trial
 
 __all__ = ["explain", "landmarks"]
 
-_COLUMNS = ("id", "score", "verdict", "network", "nearest", "u", "v", "farther_than_bonafide",
-            "farther_than_spoof", "page")  # fmt: skip
-
 
 def explain(
+    detector: Annotated[Path, typer.Option("--detector", "-d", help="folder of a saved detector")],
     clip: Annotated[Path | None, typer.Argument(help="a recording")] = None,
-    detector: Annotated[
-        Path, typer.Option("--detector", "-d", help="folder of a saved detector")
-    ] = Path("detector"),
     out: Annotated[
         Path | None,
         typer.Option(
@@ -82,88 +76,44 @@ def explain(
         return explain_one(loaded, marks, path, explainer=explainer)
 
     if manifest is not None:
+        from earwitness.explanation.batch import explain_all
         from earwitness.trials import Manifest
 
-        _explain_all(Manifest.read(manifest), one, out, form)
+        how = {"detector": loaded.digest, "form": form, "method": explainer and explainer.built_from}
+        with count_bar("recordings") as count:
+            done = explain_all(Manifest.read(manifest), one, out, form, how, count)
+        _tell_batch(done, out)
         return
     assert clip is not None
-    _explain_to(clip, one, out)
+    told = _explain_to(clip, one, out)
     if check and explainer is not None:
-        _check(loaded, explainer, one(clip))
+        _check(loaded, explainer, told)
 
 
-def _explain_to(clip: Path, one: Any, out: Path) -> None:
+def _explain_to(clip: Path, one: Any, out: Path) -> "Explanation":
     from earwitness.explanation import words
     from earwitness.explanation.page import write
     from earwitness.files import require_new_outputs
 
     require_new_outputs([out], [clip])
-    told = one(clip)
+    told: Explanation = one(clip)
     write(told, out)
     typer.echo(f"{told.word}: {words.headline(told)}")
     typer.echo(words.meaning(told))
     typer.echo(words.worth(told.landmarks, told.word))
     typer.echo(f"wrote {out}")
+    return told
 
 
-def _explain_all(manifest: "Manifest", one: Any, folder: Path, form: str) -> None:
-    """A file for each recording, and a table of all of them; what can't be read is told at the end."""
-    from earwitness.explanation.page import write
-    from earwitness.files import write_text
-
-    table = io.StringIO()
-    rows = csv.writer(table, lineterminator="\n")
-    rows.writerow(_COLUMNS)
-    failed = []
-    words: dict[str, int] = {}
-    with count_bar("recordings") as count:
-        names = _names(t.id for t in manifest)
-        for number, (trial, name) in enumerate(zip(manifest, names, strict=True), 1):
-            try:
-                told = one(manifest.path(trial))
-            except (AudioError, ProtocolError) as error:
-                failed.append(error)
-                continue
-            finally:
-                count(number, len(manifest))
-            write(told, folder / f"{name}.{form}")
-            words[told.word] = words.get(told.word, 0) + 1
-            rows.writerow(_row(trial.id, told, f"{name}.{form}"))
-    if not words:
-        raise RunError(f"manifest {manifest.name!r}: none of its {len(manifest)} files can be used.")
-    write_text(folder / "explanations.csv", table.getvalue())
-    typer.echo(", ".join(f"{count:,} {word}" for word, count in sorted(words.items())))
-    typer.echo(f"wrote {sum(words.values()):,} file(s) and explanations.csv into {folder}")
-    if failed:
-        raise RunError(
-            "\n".join([f"{len(failed)} file(s) can't be used:", *(f"  {e}" for e in failed)])
-        )
-
-
-def _row(id_: str, told: "Explanation", page: str) -> list[Any]:
-    place = told.place
-    numbers = (place.u, place.v, place.percentiles["bonafide"], place.percentiles["spoof"])
-    return [id_, repr(told.score), told.word, told.named, place.nearest, *map(repr, numbers), page]
-
-
-def _names(ids: Iterable[str]) -> list[str]:
-    """File names for ids, which may hold slashes: unlike, whatever the file system takes for alike.
-
-    >>> _names(["a/b", "a_b", "c"])
-    ['a_b', 'a_b-2', 'c']
-    """
-    taken: set[str] = set()
-    names = []
-    for id_ in ids:
-        plain = "".join(c if c.isalnum() or c in "-._" else "_" for c in id_).strip(".")
-        plain = plain.encode(errors="replace")[:180].decode(errors="ignore") or "clip"  # bytes count
-        name, number = plain, 1
-        while name.lower() in taken:
-            number += 1
-            name = f"{plain}-{number}"
-        taken.add(name.lower())
-        names.append(name)
-    return names
+def _tell_batch(done: "Batch", folder: Path) -> None:
+    count = sum(done.words.values())
+    if not count:
+        raise RunError(f"none of the {len(done.failed)} file(s) can be used: {done.failed[0]}")
+    typer.echo(", ".join(f"{n:,} {word}" for word, n in done.words.items()))
+    typer.echo(f"{count:,} file(s) and explanations.csv are in {folder}")
+    if done.failed:
+        lines = [f"{len(done.failed)} file(s) can't be used:", *(f"  {e}" for e in done.failed)]
+        raise RunError("\n".join(lines))
 
 
 def _require_form(out: Path) -> None:
@@ -215,10 +165,14 @@ def landmarks(
     if train == held_out:
         raise SettingsError("--held-out: clips that were learned from say nothing about others.")
     loaded, whole = Detector.load(detector), Manifest.read(manifest)
+    there = whole.counts("split")
+    for option, name in (("--train", train), ("--held-out", held_out)):
+        if name and name not in there:
+            raise SettingsError(
+                f"{option} {name}: {manifest} has no such split{nearest(name, there)} "
+                f"Its splits: {', '.join(there)}."
+            )
     parts = {name: whole.where(partial(_is_of, name)) for name in (train, held_out) if name}
-    for name, part in parts.items():
-        if not len(part):
-            raise SettingsError(f"{manifest}: no line of the split {name!r}; --train and --held-out?")
     total, done = sum(map(len, parts.values())), itertools.count(1)
     with count_bar("recordings") as told_of:
         heard = {

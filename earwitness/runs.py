@@ -198,6 +198,11 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a log, one JSON object a line; none where there is no file.
+
+    >>> list(read_lines(Path("nothing.jsonl")))
+    []
+    """
     if path.is_file():
         with open(path, encoding="utf-8") as lines:
             yield from (json.loads(line) for line in lines)

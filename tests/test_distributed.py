@@ -14,6 +14,7 @@ import torch
 
 from earwitness import Detector, Scores, audio, distributed
 from earwitness.errors import SettingsError
+from earwitness.landmarks import Landmarks
 from earwitness.references import Policy
 from earwitness.strategies.ewc import EWC
 from earwitness.strategies.naive import Naive
@@ -110,6 +111,14 @@ def steps(folder: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in lines]
 
 
+def wait_for_steps(process: subprocess.Popen, log: Path, count: int = 5) -> None:
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") >= count):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.02)
+
+
 def test_two_processes_are_one_with_the_same_batches(place) -> None:
     finish(start(place, 1, "alone"))
     told = finish(start(place, 2, "both"))
@@ -124,6 +133,12 @@ def test_two_processes_are_one_with_the_same_batches(place) -> None:
             alone, both = Scores.read(one / name), Scores.read(two / name)
             assert both.ids == alone.ids
             np.testing.assert_allclose(both.values, alone.values, atol=2e-3)
+        marks = [Landmarks.read(p / "detector") for p in (one, two)]
+        assert marks[0].counts == marks[1].counts == {
+            "training": {"bonafide": 14, "spoof": 12}, "held_out": {"bonafide": 14, "spoof": 12},
+        }  # fmt: skip
+        assert marks[0].example_ids == marks[1].example_ids
+        np.testing.assert_allclose(marks[1].means, marks[0].means, atol=1e-3)
         weights = [Detector.load(p / "detector").back_end.head.weight for p in (one, two)]
         torch.testing.assert_close(*weights, rtol=0, atol=1e-4)
     coverage = json.loads(next((place / "both").rglob("*.csv.json")).read_text())["coverage"]
@@ -134,12 +149,7 @@ def test_two_processes_are_one_with_the_same_batches(place) -> None:
 def test_a_dead_process_fails_the_run_and_the_same_command_goes_on(place) -> None:
     finish(start(place, 2, "undisturbed", "strategies.naive={}"))
     process = start(place, 2, "cut", "strategies.naive={}")
-    log = place / "cut/naive/seed-1/steps.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_text().count("\n") >= 5):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for_steps(process, place / "cut/naive/seed-1/steps.jsonl")
     workers = [pid for pid in children(process.pid) if "earwitness" in words_of(pid)]
     os.kill(workers[-1], signal.SIGKILL)
     finish(process, code=1)
@@ -194,12 +204,7 @@ def test_a_run_of_dealt_out_weights_goes_on_to_the_same_bits(place) -> None:
     more = [*encoder("all", "adam"), "training.shard=true", "strategies.naive={}"]
     finish(start(place, 2, "dealt-undisturbed", *more))
     process = start(place, 2, "dealt-cut", *more)
-    log = place / "dealt-cut/naive/seed-1/steps.jsonl"
-    deadline = time.monotonic() + 120
-    while not (log.exists() and log.read_text().count("\n") >= 5):
-        assert time.monotonic() < deadline
-        assert process.poll() is None
-        time.sleep(0.02)
+    wait_for_steps(process, place / "dealt-cut/naive/seed-1/steps.jsonl")
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate(timeout=60)
     finish(start(place, 2, "dealt-cut", *more))

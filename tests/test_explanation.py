@@ -458,3 +458,89 @@ def test_a_calibration_of_these_weights_is_told(place, tmp_path) -> None:
     assert any(line.startswith("Calibrated") for line in words.sentences(told))
     detector.card["calibration"]["of_weights"] = "others"
     assert explain(detector, Landmarks.read(tmp_path / "d"), place / "test-0.wav").calibrated is None
+
+
+def test_a_run_keeps_landmarks_unless_it_is_told_not_to(place, tmp_path) -> None:
+    from earwitness.experiment import Experiment
+    from earwitness.landmarks import FILE
+    from earwitness.running import run as run_experiment
+
+    settings = {
+        "name": "kept",
+        "stream": {"corpus": "manifest", "root": str(place / "manifest.tsv"), "by": "all"},
+        "detector": {
+            "front_end": {"name": "lfcc"},
+            "back_end": {"name": "mlp", "hidden": [4]},
+            "windows": {"seconds": 0.5, "hop": 0.25},
+        },
+        "training": {"epochs": 1, "seconds": 0.5},
+        "strategies": {"naive": {}},
+    }
+    (done,) = run_experiment(Experiment.from_settings(settings), tmp_path / "a").runs()
+    detector = Detector.load(done.path / "detector")
+    marks = Landmarks.read(done.path / "detector", detector=detector.digest)
+    train = Manifest.read(place / "manifest.tsv").where(lambda t: t.split == "train")
+    heard = hear_manifest(detector, train)
+    assert marks.counts["training"] == {"bonafide": 6, "spoof": 6}
+    own = heard.embeddings[heard.of("spoof")].mean(0)
+    np.testing.assert_allclose(marks.means[1], own, rtol=1e-6)
+
+    settings["evaluation"] = {"landmarks": False}
+    without = run_experiment(Experiment.from_settings(settings), tmp_path / "b").runs()[0]
+    assert not (without.path / "detector" / FILE).exists()
+    # What an earlier day left goes, where it isn't wanted any more.
+    marks.write(without.path / "detector")
+    (without.path / "done.json").unlink()
+    run_experiment(Experiment.from_settings(settings), tmp_path / "b")
+    assert not (without.path / "detector" / FILE).exists()
+    assert Detector.load(without.path / "detector").digest == detector.digest
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--train", "tain"), "no such split; did you mean 'train'?"),
+        (("--held-out", "eval"), "Its splits: train, dev, test"),
+        (("--held-out", "train"), "say nothing about others"),
+    ],
+)
+def test_splits_that_are_not_there_are_told(place, more, message) -> None:
+    words_ = ["landmarks", str(place / "detector"), str(place / "manifest.tsv"), *more]
+    told = CliRunner().invoke(app, words_)
+    assert isinstance(told.exception, SettingsError)
+    assert message in str(told.exception)
+
+
+def test_a_batch_that_is_stopped_goes_on_and_other_ways_begin_again(place, tmp_path) -> None:
+    from earwitness.explanation.batch import explain_all
+
+    detector, marks = load(place)
+    manifest = Manifest.read(place / "manifest.tsv").where(lambda t: t.split == "test")
+    heard: list[str] = []
+
+    def one(path, last=None):
+        if last is not None and len(heard) == last:
+            raise KeyboardInterrupt
+        heard.append(path.name)
+        return explain(detector, marks, path)
+
+    def batch(folder, how, last=None):
+        heard.clear()
+        return explain_all(
+            manifest, lambda path: one(path, last), folder, "json", how, lambda n, of: None
+        )
+
+    batch(tmp_path / "whole", {"detector": "a"})
+    with pytest.raises(KeyboardInterrupt):
+        batch(tmp_path / "cut", {"detector": "a"}, last=5)
+    notes = tmp_path / "cut/explanations.jsonl"
+    notes.write_text(notes.read_text()[:-9])  # and a kill in the middle of a line
+    batch(tmp_path / "cut", {"detector": "a"})
+    assert len(heard) == len(manifest) - 4
+    for file in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "cut" / file.name).read_bytes() == file.read_bytes()
+    assert not notes.exists()
+    with pytest.raises(KeyboardInterrupt):
+        batch(tmp_path / "cut", {"detector": "a"}, last=5)
+    batch(tmp_path / "cut", {"detector": "b"})
+    assert len(heard) == len(manifest)

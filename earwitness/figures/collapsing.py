@@ -7,16 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
+from earwitness.collapse.words import WORDS
 from earwitness.figures.style import INK, PALETTE, grid_of_axes, styled
 
 __all__ = ["collapse_curves", "drawable"]
 
+# Metric -> its words; a share of clips is drawn as such, where `describe` says per cent.
 _SHOWN = {
-    "nc1": "NC1: within over between",
-    "nc2_etf_error": "NC2: distance from a simplex",
-    "nc3": "NC3: head against means",
-    "nc4": "NC4: head and nearest mean differ",
-    "wg_plus_b": "‖W g + b‖",
+    **{name: WORDS[name] for name in ("nc1", "nc2_etf_error", "nc3", "wg_plus_b")},
+    "nc4": WORDS["nc4_train"].replace(", %", ", share"),
 }
 
 
