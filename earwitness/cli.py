@@ -4,12 +4,9 @@ Exit codes: 0 done; 1 the data or the run failed; 2 wrong usage. Heavy libraries
 the commands that need them, so that ``earwitness --help`` is quick.
 """
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -20,6 +17,7 @@ from earwitness.differential_verbs import differential
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.explain_verbs import explain, landmarks
 from earwitness.legacy import legacy
+from earwitness.run_verbs import distill, extract, run, run_progress
 from earwitness.score_inputs import (
     Column,
     Draws,
@@ -34,11 +32,11 @@ from earwitness.score_inputs import (
 )
 from earwitness.score_verbs import compare_score_files, evaluate, metrics
 from earwitness.select_verbs import select
-from earwitness.terminal import count_bar, print_table
+from earwitness.terminal import print_table
 
 __all__ = ["app", "main"]
 
-_RESUMED = ("run", "extract", "tune", "demo", "legacy", "corpus")
+_RESUMED = ("run", "extract", "distill", "tune", "demo", "legacy", "corpus")
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
@@ -80,69 +78,8 @@ def main() -> None:
         sys.exit(1)
 
 
-@app.command()
-def run(
-    experiment: Annotated[Path, typer.Argument(help="experiment file (TOML)")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<name>]")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
-    reuse: Annotated[
-        list[Path] | None, typer.Option(help="copy equal finished runs from this run folder")
-    ] = None,
-    keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="note a run that fails, and go on with the others")
-    ] = False,
-) -> None:
-    """Learn a stream with one or more strategies; the same command resumes."""
-    from earwitness.experiment import Experiment
-    from earwitness.running import run as run_experiment
-
-    if int(os.environ.get("RANK", "0")) > 0:  # of several processes, the first one talks
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-    plan = Experiment.read(experiment, overrides or [])
-    folder = out or Path("runs") / plan.name
-    with _progress(plan) as on_step:
-        done = run_experiment(
-            plan,
-            folder,
-            workers=workers,
-            reuse=reuse or [],
-            keep_going=keep_going,
-            on_step=on_step,
-        )
-    for place, reason in done.failed().items():
-        typer.echo(f"failed: {place}: {reason}", err=True)
-    if plan.skipped:
-        typer.echo(f"left out {len(plan.skipped)} unusable file(s), named in provenance.json", err=True)
-    told = done.provenance
-    verb = "report" if len(told["orders"]) == 1 and told["metric"] == "eer" else "compare"
-    typer.echo(f"done: {folder}\nnext: earwitness {verb} {folder}")
-    if done.failed():
-        raise typer.Exit(1)
-
-
-@app.command()
-def extract(
-    experiment: Annotated[Path, typer.Argument(help="experiment file (TOML) with a [cache]")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
-    ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="processes that share the recordings")] = 1,
-) -> None:
-    """Fill an experiment's cache of front-end frames before it is run; the same command resumes."""
-    from earwitness.experiment import Experiment
-    from earwitness.extraction import extract as extract_frames
-
-    plan = Experiment.read(experiment, overrides or [])
-    with count_bar("recordings") as on_clip:
-        done = extract_frames(plan, workers=workers, on_clip=on_clip)
-    typer.echo(
-        f"heard {done.heard} window(s), {done.read} were there; the cache has {done.gib:.2f} GiB"
-    )
-    if done.not_kept:
-        typer.echo(f"{done.not_kept} window(s) had no room in it; raise cache.gib", err=True)
+for first in (run, extract, distill):
+    app.command()(first)
 
 
 @app.command()
@@ -357,7 +294,7 @@ def demo(
     """Make a stand-in stream, learn it with naive and rwm, and draw what was forgotten."""
     from earwitness.demo import run_demo
 
-    run_demo(out, quick=quick, say=typer.echo, progress=_progress)
+    run_demo(out, quick=quick, say=typer.echo, progress=run_progress)
 
 
 for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment, select, explain, landmarks):
@@ -379,28 +316,3 @@ def version(
 
         typer.echo(earwitness.__version__)
         raise typer.Exit
-
-
-@contextmanager
-def _progress(plan: Any) -> Iterator[Any]:
-    """A bar a run: which task, which step, the loss. Quiet when nobody watches."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
-    with Progress(
-        *columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal
-    ) as bars:
-        rows: dict[tuple[str, int], Any] = {}
-        tasks = len(plan.settings["stream"].get("order") or []) or None
-
-        def on_step(label: str, seed: int, record: dict[str, Any]) -> None:
-            if (label, seed) not in rows:
-                rows[label, seed] = bars.add_task(f"{label} seed {seed}", total=tasks, told="")
-            done = record["position"] + (record["step"] + 1) / record["steps"]
-            where = f"{record['task']}  step {record['step'] + 1}/{record['steps']}"
-            told = f"{where}  loss {record['loss']:.3f}"
-            bars.update(rows[label, seed], completed=done, told=told)
-
-        yield on_step

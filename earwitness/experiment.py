@@ -10,6 +10,7 @@
     root = "../data/corpus"        # relative to this file
     by = "domain"
     order = ["first", "second"]    # or orders = [[...], [...]], or orders = 3: this and two others
+    where = { domain = ["first", "second"] }          # only these trials (default: all), by any column
     later_clips = 100              # training clips of each task after the first (default: all)
     bonafide_share = 0.1           # of the training clips (default: as they come)
     unusable = "refuse"            # or "skip": leave unusable files out, counted and named
@@ -50,7 +51,7 @@ from typing import Any
 
 from earwitness.batches import random_for
 from earwitness.detector import Detector, Windows
-from earwitness.errors import AudioError, SettingsError
+from earwitness.errors import AudioError, SettingsError, nearest
 from earwitness.frame_cache import FrameCache
 from earwitness.references import Policy
 from earwitness.settings import read_settings, refuse_unknown, require_section, vary
@@ -69,6 +70,7 @@ _SECTIONS = (
 _THINNING = ("later_clips", "bonafide_share")
 _STREAM = (
     *("corpus", "root", "by", "order", "orders", "dev_split", "test_split", "unusable", "reader"),
+    "where",
     *_THINNING,
 )
 _DETECTOR = ("front_end", "back_end", "windows", "start", "tune")
@@ -162,6 +164,7 @@ class Experiment:
                 self.training(label).require_crops_that_return()
         self._check_orders()
         stream = self.settings["stream"]
+        require_section(stream.get("where", {}), "stream.where")
         try:
             require_thinning(**{key: stream[key] for key in _THINNING if key in stream})
         except SettingsError as error:
@@ -214,6 +217,8 @@ class Experiment:
         """A new strategy."""
         settings = dict(self.settings["strategies"][label])
         settings.pop("training", None)
+        if "lessons" in settings:
+            settings["lessons"] = str(self.folder / str(settings["lessons"]))
         return STRATEGIES.build(settings.pop("name", label), **settings)
 
     def training(self, label: str) -> Training:
@@ -312,6 +317,8 @@ class Experiment:
         root = self.folder / stream.get("root", ".")
         parts = corpora.read(stream.get("corpus", "manifest"), root, **stream.get("reader", {}))
         manifest = join_manifests(self.name, parts.values()) if len(parts) > 1 else _only(parts)
+        for column, wanted in stream.get("where", {}).items():
+            manifest = _of_values(manifest, column, wanted if isinstance(wanted, list) else [wanted])
         if stream.get("unusable", "refuse") == "skip":
             manifest = self._usable(manifest)
         tasks = Stream.by(
@@ -345,6 +352,18 @@ def _is_a_search(settings: Mapping[str, Any]) -> bool:
 def _is_lists_of_names(orders: Any) -> bool:
     lists = isinstance(orders, list) and orders and all(isinstance(order, list) for order in orders)
     return bool(lists) and all(isinstance(name, str) for order in orders for name in order)
+
+
+def _of_values(manifest: Manifest, column: str, wanted: list[Any]) -> Manifest:
+    there = {trial.get(column) for trial in manifest}
+    strangers = [value for value in wanted if value not in there]
+    if strangers or not wanted:
+        stranger = str(strangers[0]) if strangers else ""
+        raise SettingsError(
+            f"[stream] where: no trial has {column} {stranger!r}{nearest(stranger, sorted(there))} "
+            f"Its values are {', '.join(sorted(there)[:20])}."
+        )
+    return manifest.where(lambda trial: trial.get(column) in wanted)
 
 
 def _only(parts: Mapping[str, Manifest]) -> Manifest:

@@ -82,6 +82,8 @@ def _run(
     keep_going: bool,
     on_step: OnStep,
 ) -> RunFolder:
+    for label in experiment.labels:  # what a strategy reads from disk is missed now, not in an hour
+        _ = experiment.strategy(label).built_from
     folder.mkdir(parents=True, exist_ok=True)
     stream = experiment.stream(learned=_least_learned(experiment, folder))
     orders = experiment.orders(stream)

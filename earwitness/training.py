@@ -8,7 +8,7 @@ to be read off ``_step``.
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -198,8 +198,8 @@ class _Loop:
         if self.shards:
             self.detector = sharding.deal_out(self.whole)
             self.whole.cpu()
-        self.optimiser = _optimiser(self.detector, self.training)
-        self.parameters = list(self.detector.parameters())
+        self.parameters = [*self.detector.parameters(), *self.strategy.weights()]
+        self.optimiser = _optimiser(self.parameters, self.training)
         if saved is not None and self.where.begun:
             self.strategy.load(saved["strategy"], self.detector)
             sharding.load(self.detector, saved["detector"])
@@ -539,8 +539,8 @@ class _Seeded:
         torch.set_rng_state(self.before)
 
 
-def _optimiser(detector: Detector, training: Training) -> torch.optim.Optimizer:
-    parameters = sharding.optimiser_groups(p for p in detector.parameters() if p.requires_grad)
+def _optimiser(weights: Iterable[Tensor], training: Training) -> torch.optim.Optimizer:
+    parameters = sharding.optimiser_groups(p for p in weights if p.requires_grad)
     rate, decay = training.learning_rate, training.weight_decay
     if training.optimiser == "sgd":
         return torch.optim.SGD(parameters, rate, momentum=training.momentum, weight_decay=decay)

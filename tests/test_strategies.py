@@ -43,7 +43,8 @@ OTHER_FORMS = {
     "rawm, additive": ("rawm", {"regulariser": "additive", "eta": 0.3}),
     "joint, going on": ("joint", {"restart": False}),
 }
-FORMS = {name: (name, {}) for name in STRATEGIES.table} | OTHER_FORMS
+# distil needs a file of lessons: tests/test_distill.py
+FORMS = {name: (name, {}) for name in STRATEGIES.table if name != "distil"} | OTHER_FORMS
 
 
 def make_detector(back_end: str = "mlp", **settings) -> Detector:

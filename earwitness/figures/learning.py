@@ -16,13 +16,15 @@ _ACTIONS = {
     "old_input_ratio": "old input let through: ‖P r‖ / ‖r‖",
     "beta": "radian weight β",
     "rank_energy": "share of directions protected",
+    "cosine": "cosine with the teacher's class direction",
+    "length": "length beside the teacher's: ‖s‖ / ‖t‖",
 }
 _DASHES = ("-", "--", ":")
 
 
 @styled
 def action_plot(records: _Records) -> Figure:
-    """What a gradient projection did at each logged step, a line for each protected layer.
+    """What a strategy did at each logged step, a line for each layer that it acted on.
 
     ``records`` are those of ``Run.action()``. A quantity that was never logged (beta, for OWM)
     has no panel. Vertical lines are where a new task begins.

@@ -19,7 +19,7 @@ from earwitness.runs import Run, RunFolder
 
 __all__ = ["build", "runs_of"]
 
-_MEANS = ("gradient_ratio", "old_input_ratio", "beta", "rank_energy")
+_MEANS = ("gradient_ratio", "old_input_ratio", "beta", "rank_energy", "cosine", "length")
 
 
 def build(folders: RunFolder | Sequence[RunFolder]) -> Report:

@@ -21,6 +21,8 @@ STRATEGIES = Shelf(
         "mas": "mas:MAS",
         "lwf": "lwf:LwF",
         "dfwf": "dfwf:DFWF",
+        # a larger detector is listened to
+        "distil": "distil:Distil",
         # gradients are turned
         "owm": "owm:OWM",
         "owm_s": "owm:OWMS",

@@ -5,7 +5,7 @@ explicit (``state``, ``load``) so that a killed run resumes to the same bits.
 """
 
 from abc import ABC
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -74,6 +74,10 @@ class Strategy(ABC):
 
     def begin_task(self, learning: Learning, task: Task) -> None:
         """Prepare: before the optimiser is made."""
+
+    def weights(self) -> Iterable[nn.Parameter]:
+        """More weights that the optimiser moves, besides the detector's; asked after ``begin_task``."""
+        return ()
 
     def extend_batch(self, learning: Learning, batch: Batch) -> Batch:
         """Give the batch to train on, for instance with clips from a memory."""

@@ -1,10 +1,10 @@
 """Several strategies at once, for instance a memory and a projection."""
 
-from collections.abc import Sequence
-from itertools import permutations
+from collections.abc import Iterable, Sequence
+from itertools import chain, permutations
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from earwitness.backends.base import Output
 from earwitness.batches import Batch
@@ -134,6 +134,10 @@ class Chain(Strategy):
         for part in self.strategies:
             part.begin_task(learning, task)
 
+    def weights(self) -> Iterable[nn.Parameter]:
+        """All parts'."""
+        return chain.from_iterable(part.weights() for part in self.strategies)
+
     def extend_batch(self, learning: Learning, batch: Batch) -> Batch:
         """Each part extends what the one before gave."""
         for part in self.strategies:
@@ -200,6 +204,11 @@ class Chain(Strategy):
 def _build(part: dict[str, Any]) -> Strategy:
     if "name" not in part:
         raise SettingsError(f"chain: each part needs the name of a strategy; found only {part}.")
+    if part["name"] == "distil":  # its file is found, and told, by the experiment
+        raise SettingsError(
+            "chain: distil goes alone. Let a student learn with it first; another experiment, with "
+            "[detector] start, then goes on from there with any strategy."
+        )
     built: Strategy = STRATEGIES.build(**part)
     return built
 
