@@ -2,13 +2,14 @@
 
     python scripts/selection_tables.py docs/results/selection/runs.csv docs/results/selection.md
 
-A cell is the mean over left-out domains and seeds. Its interval is over seeds (Student, 95 %) of the
-means over domains; differences are paired by seed. Rates that not all domains have yet are left out.
+A cell is the mean over left-out domains and seeds. Its interval is over domains (Student, 95 %) of the means
+over seeds, as what is asked for is another domain; differences are paired by domain and seed. Seeds and
+rates that not all domains have yet are left out.
 """
 
 import csv
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -39,24 +40,26 @@ def main() -> None:
 
 
 def read(path: Path) -> Cells:
-    """(rule, rate, equal) -> (seed, target) -> row."""
+    """(rule, rate, equal) -> (seed, target) -> row; of the seeds that have as many runs as any."""
     cells: Cells = defaultdict(dict)
     with open(path, encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            of = ("steps", "epochs") if row["rule"] == "all" else (row["equal"],)
-            for equal in of:
-                cells[row["rule"], row["rate"], equal][row["seed"], row["target"]] = row
+        rows = list(csv.DictReader(file))
+    runs = Counter(row["seed"] for row in rows)
+    for row in rows:
+        of = ("steps", "epochs") if row["rule"] == "all" else (row["equal"],)
+        for equal in of if runs[row["seed"]] == max(runs.values()) else ():
+            cells[row["rule"], row["rate"], equal][row["seed"], row["target"]] = row
     return cells
 
 
 def values(
     rows: dict[tuple[str, str], dict[str, str]], name: str, of: Iterable[tuple[str, str]]
 ) -> np.ndarray:
-    """Per cent: mean over domains for each seed."""
-    seeds: dict[str, list[float]] = defaultdict(list)
-    for key in of:
-        seeds[key[0]].append(100 * float(rows[key][name]))
-    return np.array([np.mean(one) for one in seeds.values()])
+    """Per cent: mean over seeds for each domain."""
+    domains: dict[str, list[float]] = defaultdict(list)
+    for seed, target in of:
+        domains[target].append(100 * float(rows[seed, target][name]))
+    return np.array([np.mean(one) for one in domains.values()])
 
 
 def told(numbers: np.ndarray, sign: str = "") -> str:
