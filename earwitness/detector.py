@@ -6,7 +6,6 @@ it was trained on, how it scores, and what the weights' digest is. No code is ev
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from earwitness.frontends.base import Frames
 from earwitness.rules import RULES
 from earwitness.rules.base import UNKNOWN, Rule
 from earwitness.trials import CLASSES
+from earwitness.windows import ClipScore, Windows
 
 __all__ = ["ClipScore", "Detector", "Windows"]
 
@@ -36,40 +36,6 @@ _CARD_KEYS = (
     *("format", "format_version", "front_end", "back_end", "sample_rate", "weights_sha256"),
     *("classes", "known", "rule"),
 )
-
-
-@dataclass(frozen=True)
-class Windows:
-    """How a whole recording is covered: windows of ``seconds`` every ``hop`` seconds.
-
-    The last window ends with the recording; a recording shorter than a window is repeated.
-    """
-
-    seconds: float = 3.0
-    hop: float = 1.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.hop <= self.seconds < float("inf"):
-            raise SettingsError(
-                f"windows of {self.seconds} s every {self.hop} s leave gaps or stand still; "
-                "expected 0 < hop <= seconds."
-            )
-
-
-@dataclass(frozen=True)
-class ClipScore:
-    """Scores of one recording: each window's, their ``mean``, and the ``worst`` (lowest).
-
-    As a number (``float(...)``) it is the mean.
-    """
-
-    mean: float
-    worst: float
-    starts: tuple[float, ...]  # seconds
-    windows: tuple[float, ...]
-
-    def __float__(self) -> float:
-        return self.mean
 
 
 class Detector(nn.Module):
@@ -312,8 +278,7 @@ class Detector(nn.Module):
             for first in range(0, len(starts), 64)  # bounded memory for recordings of any length
             for s in self._score_windows(wave, starts[first : first + 64], window, beside)
         ]
-        seconds = tuple(s / audio.SAMPLE_RATE for s in starts)
-        return ClipScore(sum(scores) / len(scores), min(scores), seconds, tuple(scores))
+        return ClipScore.of([s / audio.SAMPLE_RATE for s in starts], scores)
 
     def _beside(self, reference: Any, window: int) -> Tensor | None:
         """The reference's first samples (samples,)."""

@@ -17,13 +17,14 @@ import earwitness
 from earwitness import audio, distributed
 from earwitness.batches import load_rows
 from earwitness.corpora.vectors import write
-from earwitness.detector import ClipScore, Detector, Windows
+from earwitness.detector import Detector
 from earwitness.errors import AudioError, RunError, SettingsError
 from earwitness.files import write_json
 from earwitness.landmarks import Embedded
 from earwitness.references import References, Way
 from earwitness.scores import ClassScores, Scores
 from earwitness.trials import CLASSES, Manifest, Trial
+from earwitness.windows import Windows, score_files
 
 __all__ = [
     "embed", "hear_manifest", "hear_windows", "listen", "require_testimony", "score", "score_files",
@@ -152,17 +153,6 @@ def listen(
     if references is not None:
         beside = _Beside(detector, references, REAL, windows)
     return _score_waves(detector, manifest, windows, decoded, _forward, beside, trials)
-
-
-def score_files(
-    detector: Detector, paths: Sequence[str | Path], *, windows: Windows | None = None
-) -> Iterator[tuple[Path, ClipScore | AudioError]]:
-    """Score recordings one by one; a bad file gives its error and the rest go on."""
-    for path in map(Path, paths):
-        try:
-            yield path, detector.score(path, windows=windows)
-        except AudioError as error:
-            yield path, error
 
 
 def embed(detector: Detector, manifest: Manifest, folder: str | Path) -> tuple[int, int]:

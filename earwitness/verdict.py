@@ -7,10 +7,9 @@ from typing import Any
 
 import earwitness
 from earwitness.calibration import Calibration
-from earwitness.detector import ClipScore, Detector, Windows, annotate
 from earwitness.errors import AudioError, CheckpointError
 from earwitness.scores import Scores
-from earwitness.scoring import score_files
+from earwitness.windows import ClipScore, ScoresClips, Windows, score_files
 
 __all__ = [
     "Outcomes",
@@ -31,7 +30,7 @@ class Outcomes:
 
     def write(
         self,
-        detector: Detector,
+        detector: ScoresClips,
         windows: Windows,
         path: Path,
         calibration: Calibration | None = None,
@@ -60,7 +59,7 @@ class Outcomes:
 
 
 def score_table(
-    detector: Detector,
+    detector: ScoresClips,
     files: Sequence[Path],
     windows: Windows,
     say: Callable[[str], object],
@@ -91,11 +90,13 @@ def put_calibration(folder: str | Path, calibration: Calibration) -> None:
     Raises:
         CheckpointError: no detector is there, or it is damaged.
     """
+    from earwitness.detector import Detector, annotate
+
     weights = Detector.load(folder).digest
     annotate(folder, calibration={**calibration.to_dict(), "of_weights": weights})
 
 
-def calibration_of(detector: Detector) -> Calibration:
+def calibration_of(detector: ScoresClips) -> Calibration:
     """The calibration in a detector's card.
 
     Raises:
@@ -119,9 +120,10 @@ def _side(score: float, threshold: float) -> str:
     return "bonafide" if score >= threshold else "spoof"
 
 
-def explain_worth(detector: Detector) -> str:
+def explain_worth(detector: ScoresClips) -> str:
     """A plain sentence or two on what this detector's score can and cannot tell.
 
+    >>> from earwitness.detector import Detector
     >>> explain_worth(Detector.build("logmel", "linear"))[:35]
     'What a score is worth: this detecto'
     """

@@ -2,9 +2,9 @@
 
     python scripts/selection_tables.py docs/results/selection/runs.csv docs/results/selection.md
 
-A cell is the mean over left-out domains and seeds. Its interval is over domains (Student, 95 %) of the means
-over seeds, as what is asked for is another domain; differences are paired by domain and seed. Seeds and
-rates that not all domains have yet are left out.
+A cell is the mean over left-out domains and seeds. Its interval is over domains (Student, 95 %) of the
+means over seeds, as what is asked for is another domain; differences are paired by domain and seed.
+Seeds and rates that not all domains have yet are left out.
 """
 
 import csv

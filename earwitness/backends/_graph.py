@@ -75,7 +75,7 @@ class MixedAttention(nn.Module):
         alike = torch.tanh(self.pair(nodes[:, :, None] * nodes[:, None]))
         by_kind = alike @ torch.cat([self.weight11, self.weight12, self.weight22], 1)
         second = (torch.arange(nodes.shape[1], device=nodes.device) >= first).long()
-        kind = (second[:, None] + second)[None, ..., None].expand(len(nodes), -1, -1, 1)
+        kind = (second[:, None] + second)[None, ..., None].expand(nodes.shape[0], -1, -1, 1)
         return (by_kind.gather(-1, kind)[..., 0] / self.temperature).softmax(-1)
 
 

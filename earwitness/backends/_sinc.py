@@ -62,7 +62,7 @@ class SincPool(nn.Module):
 
     def forward(self, wave: Tensor) -> Tensor:
         """Waves (batch, samples) to (batch, time, band), time = (samples - taps + 1) // 3."""
-        weight = self.weight.expand(len(wave), -1, -1)
+        weight = self.weight.expand(wave.shape[0], -1, -1)
         windows = wave.unfold(1, self.taps + 2, 3).transpose(1, 2).split(_ROWS, 2)
         pooled = [self._strongest(weight @ some) for some in windows]
         return torch.cat(pooled, 2).transpose(1, 2)

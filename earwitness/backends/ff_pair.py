@@ -92,7 +92,7 @@ class FFPair(PairBackEnd):
     def _last(self, values: Tensor, length: Tensor) -> Tensor:
         rows = (values.mean(1) if values.ndim == 4 else values).transpose(1, 2)
         told, _ = self.lstm(rows)
-        return told[torch.arange(len(rows), device=rows.device), length - 1]
+        return told[torch.arange(rows.shape[0], device=rows.device), length - 1]
 
 
 def _after_one_another(reference: Frames | None, frames: Frames) -> tuple[Tensor, Tensor]:
@@ -103,7 +103,7 @@ def _after_one_another(reference: Frames | None, frames: Frames) -> tuple[Tensor
     total = int(length.max())
     place = torch.arange(total, device=length.device)[None]
     first = reference.length[:, None]
-    of_reference = _taken(reference.values, place.expand(len(length), -1))
+    of_reference = _taken(reference.values, place.expand(length.shape[0], -1))
     of_test = _taken(frames.values, place - first)
     wide = (slice(None), *[None] * (frames.values.ndim - 2), slice(None))
     values = torch.where((place < first)[wide], of_reference, of_test)
@@ -113,5 +113,5 @@ def _after_one_another(reference: Frames | None, frames: Frames) -> tuple[Tensor
 def _taken(values: Tensor, place: Tensor) -> Tensor:
     """The frames at the given places, (batch, frame), held inside what is there."""
     index = place.clamp(0, values.shape[-1] - 1)
-    index = index.view(len(index), *[1] * (values.ndim - 2), -1)
+    index = index.view(index.shape[0], *[1] * (values.ndim - 2), -1)
     return values.gather(-1, index.expand(*values.shape[:-1], -1))

@@ -76,7 +76,7 @@ def _dct(coefficients: int, bands: int) -> Tensor:
 
 def _difference(values: Tensor, count: Tensor) -> Tensor:
     """``x[t + 1] - x[t - 1]`` inside each clip; positions are clamped to the clip's own frames."""
-    t = torch.arange(values.shape[-1], device=values.device).expand(len(values), -1)
+    t = torch.arange(values.shape[-1], device=values.device).expand(values.shape[0], -1)
     last = (count[:, None] - 1).clamp_min(0)
     after, before = torch.minimum(t + 1, last), (t - 1).clamp_min(0)
     shape = (-1, values.shape[1], -1)

@@ -50,5 +50,5 @@ class Pixels(FrontEnd):
 
     def forward(self, wave: Tensor, length: Tensor) -> Frames:
         """Pixels (batch, channels * size * size) to (batch, channels * size, size)."""
-        values = wave.reshape(len(wave), self.features, self.frames)
+        values = wave.reshape(wave.shape[0], self.features, self.frames)
         return Frames(values, torch.full_like(length, self.frames))

@@ -142,7 +142,7 @@ class SSL(FrontEnd):
             states, count = self.encoder.states(wave, length)
         values = self._chosen(states)
         inside = time_mask(count, values.shape[-1])
-        return Frames(values * inside.view(len(inside), *[1] * (values.ndim - 2), -1), count)
+        return Frames(values * inside.view(inside.shape[0], *[1] * (values.ndim - 2), -1), count)
 
     def finish(self, frames: Frames) -> Frames:
         """Their learned mean, where that was asked for."""
