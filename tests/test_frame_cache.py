@@ -304,7 +304,7 @@ def test_extract_without_a_cache_is_wrong_usage(toy_manifest, tmp_path):
 @pytest.mark.slow
 def test_killed_extraction_goes_on(toy_manifest, tmp_path):
     """kill -9 of the command and its workers at an arbitrary moment; the same command goes on."""
-    lfcc = {"front_end": "lfcc", "back_end": "mlp", "windows": {"seconds": 0.25, "hop": 0.05}}
+    lfcc = {"front_end": "lfcc", "back_end": "mlp", "windows": {"seconds": 0.25, "hop": 0.1}}
     plan = experiment(toy_manifest, tmp_path, cache={"folder": "frames"}, detector=lfcc)
     (tmp_path / "kept.toml").write_text(tomli_w.dumps(plan.settings))
     words = [sys.executable, "-m", "earwitness", "extract", "kept.toml", "--workers", "2"]

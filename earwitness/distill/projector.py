@@ -1,5 +1,6 @@
 """From the student's embedding to one of the teacher's dim, while the student learns and no longer."""
 
+import torch
 from torch import Tensor, nn
 
 from earwitness.errors import SettingsError
@@ -13,12 +14,8 @@ class Projector(nn.Sequential):
     As in the released code of arXiv 2305.17007, whose dropout is 0.5. It belongs to no detector: what a
     student is afterwards has the weights that it would have without a teacher.
 
-    >>> Projector(8, 32)
-    Projector(
-      (0): BatchNorm1d(8, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-      (1): Dropout(p=0.5, inplace=False)
-      (2): Linear(in_features=8, out_features=32, bias=True)
-    )
+    >>> Projector(8, 32)(torch.randn(4, 8)).shape
+    torch.Size([4, 32])
 
     Raises:
         SettingsError: dropout outside 0 to below 1.
