@@ -16,6 +16,7 @@ from earwitness.corpus_verbs import corpus, manifest
 from earwitness.differential_verbs import differential
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.explain_verbs import explain, landmarks
+from earwitness.export_verbs import Runtime, export, open_detector
 from earwitness.legacy import legacy
 from earwitness.run_verbs import distill, extract, run, run_progress
 from earwitness.score_inputs import (
@@ -181,12 +182,15 @@ def score(
     llr: Annotated[
         bool, typer.Option("--llr", help="log-likelihood ratios, by the calibration in the card")
     ] = False,
+    runtime: Annotated[
+        Runtime | None, typer.Option(help="torch or onnx [default: what the folder holds]")
+    ] = None,
 ) -> None:
     """Is this file real? Scores whole recordings; higher = more bonafide."""
-    from earwitness.detector import Detector, Windows
     from earwitness.verdict import calibration_of, explain_worth, score_table
+    from earwitness.windows import Windows
 
-    loaded = Detector.load(detector)
+    loaded = open_detector(detector, runtime)
     own = loaded.windows
     seconds = own.seconds if window is None else window
     policy = Windows(seconds, min(own.hop, seconds) if hop is None else hop)
@@ -297,7 +301,19 @@ def demo(
     run_demo(out, quick=quick, say=typer.echo, progress=run_progress)
 
 
-for verb in (metrics, evaluate, calibrate, fuse, apply, threshold, augment, select, explain, landmarks):
+for verb in (
+    metrics,
+    evaluate,
+    calibrate,
+    fuse,
+    apply,
+    threshold,
+    augment,
+    select,
+    explain,
+    landmarks,
+    export,
+):
     app.command()(verb)
 app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
 app.add_typer(corpus, name="corpus")

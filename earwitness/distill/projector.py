@@ -1,6 +1,5 @@
 """From the student's embedding to one of the teacher's dim, while the student learns and no longer."""
 
-import torch
 from torch import Tensor, nn
 
 from earwitness.errors import SettingsError
@@ -14,6 +13,7 @@ class Projector(nn.Sequential):
     As in the released code of arXiv 2305.17007, whose dropout is 0.5. It belongs to no detector: what a
     student is afterwards has the weights that it would have without a teacher.
 
+    >>> import torch
     >>> Projector(8, 32)(torch.randn(4, 8)).shape
     torch.Size([4, 32])
 
