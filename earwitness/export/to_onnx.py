@@ -17,6 +17,13 @@ from earwitness.windows import Windows
 
 __all__ = ["open_", "write"]
 
+_TALKATIVE = (
+    "torch.onnx",
+    "torch.fx",
+    "torch.fx.experimental.symbolic_shapes",
+    "onnxscript",
+    "onnx_ir",
+)
 _OPSET = 20  # ONNX Runtime 1.17 and later
 
 
@@ -73,7 +80,7 @@ def _require_onnx() -> None:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Without the exporter's remarks about itself, such as that torchvision is not there."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
     before = [logger.level for logger in loggers]
     try:
         for logger in loggers:
