@@ -24,7 +24,7 @@ from earwitness.trials import Manifest
 
 PAIRS = {
     "linear": "lfcc", "mlp": "lfcc", "resnet": "lfcc", "convnext": "logmel", "lcnn": "lfcc",
-    "rat": "lfcc", "nes2net": "logmel", "rawnet2": "raw", "aasist": "raw",
+    "rat": "lfcc", "nes2net": "logmel", "rawnet2": "wave", "aasist": "wave",
 }  # fmt: skip
 
 

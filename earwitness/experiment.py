@@ -165,6 +165,12 @@ class Experiment:
         self._check_orders()
         stream = self.settings["stream"]
         require_section(stream.get("where", {}), "stream.where")
+        for column, wanted in stream.get("where", {}).items():
+            listed = [wanted] if isinstance(wanted, str) else wanted
+            if not (isinstance(listed, list) and listed and all(isinstance(v, str) for v in listed)):
+                raise SettingsError(
+                    f"[stream] where: {column} is {wanted!r}, expected a text or a list of texts."
+                )
         try:
             require_thinning(**{key: stream[key] for key in _THINNING if key in stream})
         except SettingsError as error:
@@ -318,7 +324,7 @@ class Experiment:
         parts = corpora.read(stream.get("corpus", "manifest"), root, **stream.get("reader", {}))
         manifest = join_manifests(self.name, parts.values()) if len(parts) > 1 else _only(parts)
         for column, wanted in stream.get("where", {}).items():
-            manifest = _of_values(manifest, column, wanted if isinstance(wanted, list) else [wanted])
+            manifest = _of_values(manifest, column, [wanted] if isinstance(wanted, str) else wanted)
         if stream.get("unusable", "refuse") == "skip":
             manifest = self._usable(manifest)
         tasks = Stream.by(
@@ -354,11 +360,18 @@ def _is_lists_of_names(orders: Any) -> bool:
     return bool(lists) and all(isinstance(name, str) for order in orders for name in order)
 
 
-def _of_values(manifest: Manifest, column: str, wanted: list[Any]) -> Manifest:
+def _of_values(manifest: Manifest, column: str, wanted: list[str]) -> Manifest:
     there = {trial.get(column) for trial in manifest}
-    strangers = [value for value in wanted if value not in there]
-    if strangers or not wanted:
-        stranger = str(strangers[0]) if strangers else ""
+    if there == {"-"}:
+        known = sorted(
+            {"domain", "label", "attack", "speaker", "split"}.union(*(t.tags for t in manifest))
+        )
+        raise SettingsError(
+            f"[stream] where: no trial has a {column!r}{nearest(column, known)} "
+            f"Columns are {', '.join(known)}."
+        )
+    stranger = next((value for value in wanted if value not in there), None)
+    if stranger is not None:
         raise SettingsError(
             f"[stream] where: no trial has {column} {stranger!r}{nearest(stranger, sorted(there))} "
             f"Its values are {', '.join(sorted(there)[:20])}."

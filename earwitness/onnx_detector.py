@@ -60,10 +60,18 @@ class OnnxDetector:
                 f"{model}: damaged, or of another card (SHA-256 {found[:12]}…, the card says "
                 f"{str(card.get('model_sha256'))[:12]}…)."
             )
-        missing = [name for name in ("windows", "min_samples", "sample_rate") if name not in card]
-        if missing or card["sample_rate"] != audio.SAMPLE_RATE:
-            raise CheckpointError(f"{folder / 'card.json'}: lacks {missing or 'a rate of 16 kHz'}.")
-        return cls(model, card, threads=threads)
+        version, rate = card.get("format_version"), card.get("sample_rate")
+        if version != 1 or rate != audio.SAMPLE_RATE:
+            raise CheckpointError(
+                f"{folder / 'card.json'}: expected format version 1 at {audio.SAMPLE_RATE} Hz, found "
+                f"version {version} at {rate} Hz."
+            )
+        try:
+            return cls(model, card, threads=threads)
+        except (KeyError, TypeError, ValueError, SettingsError) as error:
+            raise CheckpointError(
+                f"{folder / 'card.json'}: windows or min_samples ({error})."
+            ) from None
 
     @cached_property
     def session(self) -> Any:

@@ -19,7 +19,7 @@ from earwitness import audio
 from earwitness.batches import load_rows
 from earwitness.detector import Detector, Windows
 from earwitness.distill.lessons import Heard, Lessons, View, digests
-from earwitness.errors import CheckpointError, SettingsError
+from earwitness.errors import CheckpointError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.files import remove_leftovers
 from earwitness.state import load_state, save_state
@@ -58,6 +58,7 @@ def teach(
         CheckpointError: ``path`` holds lessons of another teacher, clips or windows.
         SettingsError: the teacher names other classes than the manifest, or can't hear such windows.
         AudioError: a file cannot be used.
+        RunError: what the teacher says of a clip is not finite.
     """
     if teacher.classes != manifest.classes:
         raise SettingsError(
@@ -71,9 +72,12 @@ def teach(
         "fingerprint": manifest.fingerprint(),
     }  # fmt: skip
     path = Path(path)
+    beside = path.with_name(path.name + ".parts")
     if path.is_file():
-        return _checked(Lessons.read(path), about, path)
-    parts = _Parts(path.with_name(path.name + ".parts"), about, manifest)
+        lessons = _checked(Lessons.read(path), about, path)
+        shutil.rmtree(beside, ignore_errors=True)  # of a command that was killed just before this line
+        return lessons
+    parts = _Parts(beside, about, manifest)
     for number in range(parts.count):
         parts.hear(number, teacher, windows, on_clip)
     lessons = Lessons.of(
@@ -216,11 +220,11 @@ def _hear(
     on_clip: Callable[[], None],
 ) -> Iterator[Heard]:
     """Each clip's windows as the teacher hears them, many clips' together."""
-    waiting: list[np.ndarray] = []
+    waiting: list[tuple[str, np.ndarray]] = []
     with quiet(teacher):
-        for rows in _rows(teacher, manifest, trials, windows):
-            waiting.append(rows)
-            if sum(map(len, waiting)) >= _BATCH:
+        for trial, rows in zip(trials, _rows(teacher, manifest, trials, windows), strict=True):
+            waiting.append((trial.id, rows))
+            if sum(len(rows) for _, rows in waiting) >= _BATCH:
                 yield from _said(teacher, waiting)
                 waiting = []
             on_clip()
@@ -244,13 +248,18 @@ def _rows(
         yield np.stack([audio.crop_or_repeat(wave, window, start=start) for start in starts])
 
 
-def _said(teacher: Detector, clips: Sequence[np.ndarray]) -> Iterator[Heard]:
-    rows = torch.from_numpy(np.concatenate(clips))
-    length = torch.full((len(rows),), rows.shape[1])
-    keys = torch.frombuffer(bytearray(b"".join(digests(rows, length))), dtype=torch.uint8)
+def _said(teacher: Detector, clips: Sequence[tuple[str, np.ndarray]]) -> Iterator[Heard]:
+    rows = torch.from_numpy(np.concatenate([own for _, own in clips]))
     said = [_judged(teacher, rows[i : i + _BATCH]) for i in range(0, len(rows), _BATCH)]
     embeddings, logits = (torch.cat(parts) for parts in zip(*said, strict=True))
-    counts = [len(clip) for clip in clips]
+    ids = [id_ for id_, own in clips for _ in own]
+    wrong = ~(embeddings.isfinite().all(1) & logits.isfinite().all(1))
+    if bool(wrong.any()):
+        id_ = ids[int(wrong.nonzero()[0])]
+        raise RunError(f"clip {id_!r}: the teacher's embedding or logits are infinite or NaN.")
+    length = torch.full((len(rows),), rows.shape[1])
+    keys = torch.frombuffer(bytearray(b"".join(digests(ids, rows, length))), dtype=torch.uint8)
+    counts = [len(own) for _, own in clips]
     parts = (part.split(counts) for part in (keys.view(len(rows), -1), embeddings, logits))
     yield from (Heard(*one) for one in zip(*parts, strict=True))
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from earwitness import contracts, distill, teaching
+from earwitness import audio, contracts, distill, teaching
+from earwitness.backends.base import Output
 from earwitness.batches import Clips
 from earwitness.cli import app
 from earwitness.detector import Detector, Windows
 from earwitness.distill import Lessons, Projector, class_means, cosine_loss, kd_loss, nd_loss, norm_loss
-from earwitness.errors import CheckpointError, ProtocolError, SettingsError
+from earwitness.errors import CheckpointError, ProtocolError, RunError, SettingsError
 from earwitness.experiment import Experiment
 from earwitness.strategies import STRATEGIES
 from earwitness.strategies.distil import Distil
@@ -344,6 +345,41 @@ def test_parts_of_another_teacher_are_not_taken(teacher, train, written, tmp_pat
         teaching.teach(teacher, train, path, windows=Windows(0.3, 0.3))
 
 
+def test_silence_in_both_classes_stays_with_its_clip(teacher, tmp_path):
+    """Windows with the same samples: each has its own clip's label and generator."""
+    trials = []
+    for name, label, attack in (("r", "bonafide", "-"), ("a", "spoof", "A1"), ("b", "spoof", "A2")):
+        wave = np.random.default_rng(len(trials)).normal(size=8000) * 0.1
+        wave[:5000] = 0
+        audio.write(tmp_path / f"{name}.wav", wave)
+        trials.append(Trial(name, f"{name}.wav", label, attack))
+    manifest = Manifest("silent", trials, root=tmp_path)
+    lessons = teaching.teach(teacher, manifest, tmp_path / "l", windows=WINDOWS)
+    batch = Clips(manifest, seconds=0.3).batch([0, 1, 2])  # from the beginning: silence
+    assert torch.equal(batch.wave[0], batch.wave[2])
+    assert lessons.find(batch).generators.tolist() == [0, 1, 2]
+    made_spoof = dataclasses.replace(batch, label=torch.tensor([1, 1, 1]))
+    with pytest.raises(SettingsError, match="'r' has another label"):
+        lessons.find(made_spoof)
+
+
+def test_a_teacher_that_says_nothing_is_an_error(train, tmp_path):
+    broken = student(4).eval()
+    with torch.no_grad():
+        broken.back_end.head.bias.fill_(float("nan"))
+    with pytest.raises(
+        RunError, match="clip 'low-train-bonafide-0': the teacher's embedding or logits"
+    ):
+        teaching.teach(broken, train, tmp_path / "l", windows=WINDOWS)
+
+
+def test_what_a_killed_command_left_goes(teacher, train, written):
+    left = written.with_name(written.name + ".parts")
+    left.mkdir()
+    teaching.teach(teacher, train, written, windows=WINDOWS)
+    assert not left.exists()
+
+
 def test_lessons_that_are_none(tmp_path, train, teacher):
     with pytest.raises(CheckpointError, match="earwitness distill EXPERIMENT"):
         Lessons.read(tmp_path / "absent")
@@ -379,6 +415,32 @@ def test_strength_zero_is_naive_and_needs_no_lessons(toy_stream):
     zero = lambda: STRATEGIES.build("distil", lessons="nowhere", kd=0.0, nd=0.0)  # noqa: E731
     contracts.check_strength_zero(
         zero, lambda: STRATEGIES.build("naive"), student, toy_stream, TRAINING
+    )
+
+
+def test_strength_zero_needs_no_lessons_to_go_on_either(toy_stream, tmp_path):
+    strategy = STRATEGIES.build("distil", lessons="nowhere", kd=0.0, nd=0.0)
+    for _ in learn(student(), strategy, toy_stream, training=TRAINING, checkpoint=tmp_path / "c"):
+        pass
+    assert strategy.built_from["lessons"] == "nowhere"
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 1}, {"batch_size": 4, "accumulate": 4}])
+def test_one_clip_alone_is_no_batch_for_the_projector(settings, written, toy_stream):
+    alone = dataclasses.replace(TRAINING, **settings)
+    with pytest.raises(SettingsError, match="training.batch_size"):
+        learned(Distil(lessons=str(written)), toy_stream, alone)
+
+
+def test_in_half_precision_the_distances_are_whole(written, train):
+    batch = Clips(train, seconds=0.3, hop=0.1).batch(range(8), np.random.default_rng(0))
+    output = student(hidden=12).eval()(batch.wave)
+    half = Output(output.logits.bfloat16(), output.embedding.bfloat16())
+    told = Distil(lessons=str(written), warm_up=0.0).penalty(learning_at(0), batch, half)
+    same = Output(half.logits.float(), half.embedding.float())
+    assert told.dtype == torch.float32
+    torch.testing.assert_close(
+        told, Distil(lessons=str(written), warm_up=0.0).penalty(learning_at(0), batch, same)
     )
 
 
@@ -419,7 +481,7 @@ def learning_at(epoch):
         pass
 
     now = Now()
-    now.epoch = epoch
+    now.epoch, now.detector = epoch, student()
     return now
 
 
@@ -625,6 +687,25 @@ def test_another_file_of_lessons_is_another_run(desk):
     code, said = told("run", "small.toml")
     assert code != 0
     assert "made with other settings: strategy" in said
+
+
+def test_only_some_trials_are_learned_from(desk):
+    def stream(where):
+        settings = f'[stream]\nroot = "corpus"\nby = "all"\nwhere = {where}\n[strategies.naive]'
+        Path("some.toml").write_text(settings)
+        return Experiment.read("some.toml").stream()
+
+    (task,) = stream('{ domain = ["low"] }')
+    assert task.train.counts("domain") == {"low": 32}
+    assert stream('{ domain = "high" }')[0].train.counts("domain") == {"high": 32}
+    for where, says in (
+        ('{ domain = "lo" }', "no trial has domain 'lo'; did you mean 'low'"),
+        ('{ domian = "low" }', "no trial has a 'domian'; did you mean 'domain'"),
+        ("{ domain = [] }", "expected a text or a list of texts"),
+        ("{ domain = [3] }", "expected a text or a list of texts"),
+    ):
+        with pytest.raises(SettingsError, match=says):
+            stream(where)
 
 
 def test_one_file_is_not_two_kinds_of_lessons(desk):

@@ -2,8 +2,8 @@
 
 One row for each window of each training clip: the norm of the teacher's embedding, its norm from the
 global mean, and the logits; once, the teacher's means by class and by generator. A row is found by the
-digest of the samples that were heard, or where lessons are of whole clips, by the clip's id. No audio
-and no embedding is kept.
+digest of the clip's id and the samples that were heard, or where lessons are of whole clips, of the id.
+No audio and no embedding is kept.
 """
 
 import hashlib
@@ -13,9 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from earwitness.batches import Batch
@@ -51,7 +49,8 @@ class Lessons:
     Attributes:
         keys: (rows, 16) bytes, digests of what was heard.
         norms, centred_norms: (rows,), of the embedding and of its difference from ``centre``.
-        logits: (rows, classes). ``generators``: (rows,), places in ``generator_names``.
+        logits: (rows, classes). ``labels``, ``generators``: (rows,), places in ``classes`` and in
+            ``generator_names``.
         means: (classes, dim) in float64, over a class's clips; a clip is the mean over its windows.
         generator_means: (generators, dim), the same by bonafide and each generator.
         classes, generator_names: what the rows of the means are. ``clips``: how many of each class.
@@ -64,6 +63,7 @@ class Lessons:
     norms: Tensor
     centred_norms: Tensor
     logits: Tensor
+    labels: Tensor
     generators: Tensor
     means: Tensor
     generator_means: Tensor
@@ -101,8 +101,10 @@ class Lessons:
         rows = [one.rows(t.id, view, means.mean(0)) for one, t in zip(heard, manifest, strict=True)]
         keys, norms, centred, logits = (torch.cat(parts) for parts in zip(*rows, strict=True))
         repeats = torch.tensor([len(own) for own, *_ in rows])
+        labels = torch.tensor([manifest.classes.index(trial.label) for trial in manifest])
         return cls(
-            keys, norms.float(), centred.float(), logits.float(), made_by.repeat_interleave(repeats),
+            keys, norms.float(), centred.float(), logits.float(), labels.repeat_interleave(repeats),
+            made_by.repeat_interleave(repeats),
             means, generator_means, manifest.classes, names,
             tuple(manifest.counts().get(name, 0) for name in manifest.classes), view, seconds, hop,
             teacher, manifest.fingerprint(),
@@ -131,13 +133,23 @@ class Lessons:
         """What the teacher said of the batch's clips.
 
         Raises:
-            SettingsError: it has not heard one of them; the message says what it has heard.
+            SettingsError: it has not heard one of them, or under another label; the message says what.
         """
-        names = _digests_of_ids(batch.ids) if self.view == "clip" else digests(batch.wave, batch.length)
+        if self.view == "clip":
+            names = _digests_of_ids(batch.ids)
+        else:
+            names = digests(batch.ids, batch.wave, batch.length)
         rows = [self._rows.get(name, -1) for name in names]
         if -1 in rows:
             raise SettingsError(self._never_heard(batch.ids[rows.index(-1)], batch.wave.shape[1]))
         found = torch.tensor(rows)
+        other = (self.labels[found] != batch.label.cpu()).nonzero().flatten().tolist()
+        if other:
+            raise SettingsError(
+                f"clip {batch.ids[other[0]]!r} has another label than the teacher's clip had; "
+                "augmentation that makes spoofs of genuine speech can't be taught by what was said of "
+                "the clean clip: leave it out."
+            )
         parts = (self.norms, self.centred_norms, self.logits, self.generators)
         return Lesson(*(part[found].to(batch.wave.device) for part in parts))
 
@@ -225,18 +237,22 @@ def _both_means(
     return whole / clips[:, None], sums / counts[:, None]
 
 
-def digests(wave: Tensor, length: Tensor) -> list[bytes]:
-    """A name for what is heard of each row of ``wave`` (batch, samples)."""
+def digests(ids: Sequence[str], wave: Tensor, length: Tensor) -> list[bytes]:
+    """A name for what is heard of each clip: rows of ``wave`` (batch, samples).
+
+    Of the id too, as a second of silence may stand in clips of both classes.
+    """
     rows = wave.detach().cpu().contiguous().numpy()
-    return [_digest(row[:n]) for row, n in zip(rows, length.tolist(), strict=True)]
+    heard = (row[:n] for row, n in zip(rows, length.tolist(), strict=True))
+    return [_digest(id_.encode() + b"\0" + one.tobytes()) for id_, one in zip(ids, heard, strict=True)]
 
 
-def _digest(samples: NDArray[np.float32]) -> bytes:
-    return hashlib.blake2b(samples.tobytes(), digest_size=_DIGEST).digest()
+def _digest(told: bytes) -> bytes:
+    return hashlib.blake2b(told, digest_size=_DIGEST).digest()
 
 
 def _digests_of_ids(ids: Sequence[str]) -> list[bytes]:
-    return [hashlib.blake2b(id_.encode(), digest_size=_DIGEST).digest() for id_ in ids]
+    return [_digest(id_.encode()) for id_ in ids]
 
 
 def generators_of(manifest: Manifest) -> tuple[str, ...]:

@@ -27,5 +27,14 @@ class Projector(nn.Sequential):
         super().__init__(nn.BatchNorm1d(student), nn.Dropout(dropout), nn.Linear(student, teacher))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """(clips, student's dim) to (clips, teacher's dim)."""
+        """(clips, student's dim) to (clips, teacher's dim).
+
+        Raises:
+            SettingsError: one clip alone, while it learns.
+        """
+        if self.training and len(embedding) == 1:
+            raise SettingsError(
+                "the projector between student and teacher normalises over a batch and was given one "
+                "clip alone; raise training.batch_size, or lower training.accumulate."
+            )
         return super().forward(embedding)

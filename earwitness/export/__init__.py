@@ -5,6 +5,7 @@ of `torch.export`. Front end, normalisation and calibration are inside; the numb
 Nothing is written before what was exported has scored recordings as the detector itself does.
 """
 
+import copy
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -73,6 +74,7 @@ def export(
     folder = Path(folder)
     if folder.exists():
         raise SettingsError(f"{folder}: is there already; name a new folder, or delete it first.")
+    detector = copy.deepcopy(detector).cpu()  # the caller's own keeps its mode and its device
     graph = Graph(detector, calibration)
     half = folder.with_name(f".{folder.name}.half")
     shutil.rmtree(half, ignore_errors=True)

@@ -15,7 +15,7 @@ from earwitness.export.graph import Graph
 from earwitness.onnx_detector import OnnxDetector
 from earwitness.windows import Windows
 
-__all__ = ["open_", "write"]
+__all__ = ["open_", "root_of", "write"]
 
 _TALKATIVE = (
     "torch.onnx",
@@ -47,10 +47,15 @@ def write(graph: Graph, path: Path, windows: Windows) -> dict[str, Any]:
         program.save(path)
         _strip(path)
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
-        raise RunError(
-            f"torch's exporter can't follow this network: {str(error).strip().splitlines()[0]}"
-        ) from error
+        raise RunError(f"torch's exporter can't follow this network: {root_of(error)}") from error
     return {"opset": _OPSET, "torch": torch.__version__}
+
+
+def root_of(error: BaseException) -> str:
+    """The first line of what an error began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"
 
 
 def _strip(path: Path) -> None:
@@ -72,6 +77,7 @@ def open_(folder: Path) -> OnnxDetector:
 def _require_onnx() -> None:
     try:
         import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError:
         raise MissingExtra("exporting to ONNX", "onnx") from None

@@ -12,6 +12,7 @@ from earwitness import audio
 from earwitness.detector import Detector
 from earwitness.errors import RunError
 from earwitness.export.graph import Graph
+from earwitness.export.to_onnx import root_of
 from earwitness.windows import Windows
 
 __all__ = ["open_", "write"]
@@ -28,16 +29,23 @@ def write(graph: Graph, path: Path, windows: Windows) -> dict[str, Any]:
     try:
         with torch.no_grad():
             program = torch.export.export(graph, (example,), dynamic_shapes=(free,))
+        _strip(program)
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # of tensors that share memory, which says nothing to a user
             torch.export.save(program, path)
-    except (RuntimeError, ValueError, torch._dynamo.exc.TorchDynamoException) as error:
-        raise RunError(
-            f"torch.export can't follow this network: {str(error).strip().splitlines()[0]}"
-        ) from error
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise RunError(f"torch.export can't follow this network: {root_of(error)}") from error
     return {"torch": torch.__version__}
+
+
+def _strip(program: torch.export.ExportedProgram) -> None:
+    """Drop the notes on where in whose files each operation came from."""
+    for module in program.graph_module.modules():
+        for node in getattr(getattr(module, "graph", None), "nodes", ()):
+            for note in ("stack_trace", "source_fn_stack", "torch_fn"):
+                node.meta.pop(note, None)
 
 
 class _Program:

@@ -78,6 +78,8 @@ class Distil(Strategy):
     @property
     def built_from(self) -> dict[str, Any]:
         """Name and settings; the lessons by their digest, as a file is what stands in it."""
+        if not self.holds:
+            return dict(self._told)
         try:
             return {**self._told, "lessons": digest(self.path)}
         except OSError:
@@ -127,13 +129,15 @@ class Distil(Strategy):
         if not self.holds:
             return None
         lesson = self.lessons.find(batch)
-        total = output.logits.new_zeros(())
+        total = _full(output.logits).new_zeros(())
         ramp = min(1.0, learning.epoch / self.warm_up) if self.warm_up else 1.0
         if self.kd and ramp:
-            each = kd_loss(output.logits, lesson.logits, self.temperature, reduction="none")
+            known = [name in learning.detector.known for name in learning.detector.classes]
+            logits, told = (_full(x)[:, known] for x in (output.logits, lesson.logits))
+            each = kd_loss(logits, told, self.temperature, reduction="none")
             total = total + ramp * self.kd * self._mean(each, batch, output)
         if self.nd:
-            each = self._distances(self.projector(output.embedding), lesson, batch)
+            each = self._distances(_full(self.projector(output.embedding)), lesson, batch)
             total = total + self.nd * self._mean(each, batch, output)
         return total
 
@@ -180,6 +184,11 @@ class Distil(Strategy):
         if isinstance(self.projector, nn.Identity):  # else the optimiser knows the one that is there
             self._make_projector(detector)
         self.projector.load_state_dict(state["projector"])
+
+
+def _full(values: Tensor) -> Tensor:
+    """Under autocast, what is nearly alike must not be subtracted in 8 bits."""
+    return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
 def _action(embedding: Tensor, norms: Tensor, means: Tensor, labels: Tensor) -> dict[str, Any]:

@@ -170,7 +170,10 @@ def write_tuned(plan: Plan, tuned: Tuned) -> None:
         **base,
         "selection": f"{base.get('selection', '')} {_explain(plan, tuned)}".strip(),
         "stream": {**base["stream"], "root": _root(plan, tuned.path.parent)},
-        "strategies": {label: plan.strategy(label, one.settings) for label, one in tuned.best.items()},
+        "strategies": {
+            label: _seen_from(tuned.path.parent, plan, plan.strategy(label, one.settings))
+            for label, one in tuned.best.items()
+        },
     }
     write_text(tuned.path, tomli_w.dumps(settings))
 
@@ -179,6 +182,14 @@ def _root(plan: Plan, folder: Path) -> str:
     """Where the corpus is, seen from ``folder``."""
     root = plan.base.settings["stream"].get("root", ".")
     return root if Path(root).is_absolute() else relpath(plan.base.folder / root, folder)
+
+
+def _seen_from(folder: Path, plan: Plan, strategy: dict[str, Any]) -> dict[str, Any]:
+    """The same settings; the lessons of a teacher lie where they lay."""
+    lessons = Path(str(strategy.get("lessons", "")))
+    if "lessons" not in strategy or lessons.is_absolute():
+        return strategy
+    return {**strategy, "lessons": relpath(plan.base.folder / lessons, folder)}
 
 
 def _explain(plan: Plan, tuned: Tuned) -> str:
