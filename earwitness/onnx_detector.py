@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from earwitness import audio
-from earwitness.errors import CheckpointError, MissingExtra, SettingsError
+from earwitness.errors import CheckpointError, MissingExtra, RunError, SettingsError
 from earwitness.files import digest, read_card
 from earwitness.windows import ClipScore, Windows
 
@@ -100,13 +100,19 @@ class OnnxDetector:
 
         Raises:
             SettingsError: waves too short for the network.
+            RunError: ONNX Runtime fails on them.
         """
         if waves.shape[1] < self.min_samples:
             raise SettingsError(
                 f"a window has {waves.shape[1]} samples; this detector needs {self.min_samples}."
             )
         names = [output.name for output in self.session.get_outputs()]
-        return dict(zip(names, self.session.run(names, {"wave": waves}), strict=True))
+        try:
+            told = self.session.run(names, {"wave": waves})
+        except Exception as error:  # its own exceptions share no base
+            shape = f"{waves.shape[0]} window(s) of {waves.shape[1]} samples"
+            raise RunError(f"{self._model}: ONNX Runtime fails on {shape} ({error}).") from None
+        return dict(zip(names, told, strict=True))
 
     def score(self, recording: str | Path | Any, *, windows: Windows | None = None) -> ClipScore:
         """Score a whole recording (a path, or a mono wave at 16 kHz) in overlapping windows.

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from earwitness.errors import SettingsError
 
-__all__ = ["by_length", "require_samples"]
+__all__ = ["by_length", "exporting", "require_samples"]
 
-_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # from torch 2.7 on
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # from torch 2.7 on
 
 
 def by_length(run: Callable[[Tensor], Tensor], values: Tensor, length: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def by_length(run: Callable[[Tensor], Tensor], values: Tensor, length: Tensor) -
     >>> by_length(lambda group: group.mean(1, keepdim=True), clips, torch.tensor([2, 3, 2])).T
     tensor([[1.5000, 2.0000, 4.5000]])
     """
-    if _exporting():  # `earwitness.export`: one graph, in which all clips are heard whole
+    if exporting():  # `earwitness.export`: one graph, in which all clips are heard whole
         return run(values)
     lengths = length.tolist()
     kinds = sorted(set(lengths))

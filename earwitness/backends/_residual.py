@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from earwitness.backends._lengths import exporting
+
 __all__ = ["Encoder", "Residual", "stack"]
 
 _SCALE, _ALPHA = 1.0507009873554805, 1.6732632423543772  # of SELU (Klambauer et al., 2017)
@@ -19,9 +21,9 @@ _CHUNK = 450_000  # values of a layer that are worked on at once: several layers
 class Encoder(nn.Module):
     """Residual blocks from one channel to the last of ``channels``; each leaves a third of the time.
 
-    With gradients, in training, under autocast or off the CPU every layer is computed as it is defined.
-    Otherwise a block is computed a stretch of time at a time, with its normalisation folded into the
-    convolution: the same values up to rounding, sooner because little waits for memory.
+    With gradients, in training, under autocast, exported or off the CPU every layer is computed as it
+    is defined. Otherwise a block is computed a stretch of time at a time, with its normalisation folded
+    into the convolution: the same values up to rounding, sooner because little waits for memory.
     """
 
     def __init__(self, channels: tuple[int, ...]):
@@ -31,6 +33,7 @@ class Encoder(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(batch, time, band) to (batch, channel, time // 3 ** blocks, band)."""
         as_defined = self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+        as_defined = as_defined or exporting()
         if values.device.type == "cpu" and not as_defined:
             return torch.stack([self._encode(clip) for clip in values])
         values = values[:, None].contiguous(memory_format=torch.channels_last)
