@@ -18,7 +18,7 @@ from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.explain_verbs import explain, landmarks
 from earwitness.export_verbs import Runtime, export, open_detector
 from earwitness.legacy import legacy
-from earwitness.run_verbs import distill, extract, run, run_progress
+from earwitness.run_verbs import Overrides, distill, extract, run, run_progress
 from earwitness.score_inputs import (
     Column,
     Draws,
@@ -227,9 +227,7 @@ def list_components(
 @app.command()
 def tune(
     experiment: Annotated[Path, typer.Argument(help="experiment file (TOML) that says what to search")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[
         Path | None, typer.Option(help="folder [default: runs/<file>-tuning, said once]")
     ] = None,

@@ -11,16 +11,17 @@ import typer
 
 from earwitness.terminal import count_bar
 
-__all__ = ["distill", "extract", "run", "run_progress"]
+__all__ = ["Overrides", "distill", "extract", "run", "run_progress"]
 
+Overrides = Annotated[
+    list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
+]
 _NEARLY_ONE_DIRECTION = 0.5  # a cosine, above which the specification of nd-centred was made
 
 
 def run(
     experiment: Annotated[Path, typer.Argument(help="experiment file (TOML)")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
-    ] = None,
+    overrides: Overrides = None,
     out: Annotated[Path | None, typer.Option(help="run folder [default: runs/<name>]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="runs side by side")] = 1,
     reuse: Annotated[
@@ -60,9 +61,7 @@ def run(
 
 def distill(
     experiment: Annotated[Path, typer.Argument(help="experiment file (TOML) of the students")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
-    ] = None,
+    overrides: Overrides = None,
     teacher: Annotated[
         Path, typer.Option("--teacher", "-t", help="folder of the detector that teaches")
     ] = ...,  # type: ignore[assignment]
@@ -93,9 +92,7 @@ def distill(
 
 def extract(
     experiment: Annotated[Path, typer.Argument(help="experiment file (TOML) with a [cache]")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="section.key=value, replacing values of the file")
-    ] = None,
+    overrides: Overrides = None,
     workers: Annotated[int, typer.Option(min=1, help="processes that share the recordings")] = 1,
 ) -> None:
     """Fill an experiment's cache of front-end frames before it is run; the same command resumes."""

@@ -1,6 +1,6 @@
 """The tables and the picture of docs/results/selection.md, from the rows that selection_runs.py wrote.
 
-    python scripts/selection_tables.py docs/results/selection/runs.csv docs/results/selection.md
+    python scripts/selection_tables.py RUNS.csv docs/results/selection.md [OTHER_CHOOSERS.csv]
 
 A cell is the mean over left-out domains and seeds. Its interval is over domains (Student, 95 %) of the
 means over seeds, as what is asked for is another domain; differences are paired by domain and seed.
@@ -24,16 +24,19 @@ Cells = dict[tuple[str, str, str], dict[tuple[str, str], dict[str, str]]]
 
 
 def main() -> None:
-    table, page = map(Path, sys.argv[1:])
+    table, page, *others = map(Path, sys.argv[1:])
     cells = read(table)
-    lines = []
+    lines = [*by_domain(cells), ""]
     for equal in ("steps", "epochs"):
         lines += [f"### Equal {equal}", ""]
         for name, title in (("eer", "EER, %"), ("average_precision", "average precision, %")):
             lines += [*grid(cells, equal, name, title), ""]
-        lines += [*differences(cells, equal), ""]
+        lines += [*differences(cells, equal, "random", "random"), ""]
+        lines += [*differences(cells, equal, "all", "all clips"), ""]
         to_png(curves(cells, equal), page.with_suffix("") / f"equal-{equal}.png")
         lines += [f"![EER by rate, equal {equal}]({page.stem}/equal-{equal}.png)", ""]
+    for path in others:
+        lines += [*other_choosers(cells, path), ""]
     text = page.read_text(encoding="utf-8")
     before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
     page.write_text(text[:before] + "\n\n" + "\n".join(lines) + text[after:], encoding="utf-8")
@@ -97,17 +100,60 @@ def grid(cells: Cells, equal: str, name: str, title: str) -> list[str]:
     return lines
 
 
-def differences(cells: Cells, equal: str) -> list[str]:
-    """EER less that of as many random clips."""
+def differences(cells: Cells, equal: str, than: str, title: str) -> list[str]:
+    """EER less that of as many random clips, or of all clips."""
     rules, rates = rules_and_rates(cells, equal)
-    if "random" not in rules:
-        return []
-    whole, others = cells["all", "1", equal], [rule for rule in rules if rule != "random"]
-    lines = [f"| EER minus random | {' | '.join(others)} |", "| --- " * (len(others) + 1) + "|"]
+    whole, shown = cells["all", "1", equal], [rule for rule in rules if rule != than]
+    lines = [f"| EER minus {title} | {' | '.join(shown)} |", "| --- " * (len(shown) + 1) + "|"]
     for rate in rates:
-        chance = values(cells["random", rate, equal], "eer", whole)
-        found = [told(values(cells[rule, rate, equal], "eer", whole) - chance, "+") for rule in others]
+        base = values(whole if than == "all" else cells[than, rate, equal], "eer", whole)
+        found = [told(values(cells[rule, rate, equal], "eer", whole) - base, "+") for rule in shown]
         lines.append(f"| {100 * float(rate):g} % | {' | '.join(found)} |")
+    return lines
+
+
+def by_domain(cells: Cells) -> list[str]:
+    """All clips: EER on each domain left out, a number a seed; and what shares choose of generators."""
+    whole = cells["all", "1", "steps"]
+    lines = ["| all clips, domain left out | EER %, a seed each |", "| --- | --- |"]
+    for domain in dict.fromkeys(target for _, target in whole):
+        found = [f"{100 * float(row['eer']):.0f}" for (_, on), row in whole.items() if on == domain]
+        lines.append(f"| {domain} | {', '.join(found)} |")
+    rules, rates = rules_and_rates(cells, "steps")
+    lines += ["", f"| generators represented, % | {' | '.join(rules)} |"]
+    lines.append("| --- " * (len(rules) + 1) + "|")
+    for rate in rates:
+        shares = [represented(cells[rule, rate, "steps"].values()) for rule in rules]
+        lines.append(
+            f"| {100 * float(rate):g} % | {' | '.join(f'{100 * one:.0f}' for one in shares)} |"
+        )
+    return lines
+
+
+def represented(rows: Iterable[dict[str, str]]) -> float:
+    """Mean share of generators that have a clip among the chosen."""
+    return float(np.mean([int(row["generators"]) / int(row["of_generators"]) for row in rows]))
+
+
+def mean_of_seed(rows: dict[tuple[str, str], dict[str, str]], seed: str) -> float:
+    """Mean EER over domains, per cent."""
+    return float(np.mean([100 * float(row["eer"]) for (own, _), row in rows.items() if own == seed]))
+
+
+def other_choosers(cells: Cells, path: Path) -> list[str]:
+    """Mean EER over domains of one seed: another chooser beside this one's and random's."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["rule"] != "all"]
+    lines = ["| another chooser, seed | rate, equal | its EER, % | resnet-small | random |"]
+    lines.append("| --- " * 5 + "|")
+    groups: dict[tuple[str, ...], list[float]] = defaultdict(list)
+    for row in rows:
+        key = tuple(row[name] for name in ("chooser", "seed", "rule", "rate", "equal"))
+        groups[key].append(100 * float(row["eer"]))
+    for (chooser, seed, rule, rate, equal), found in groups.items():
+        beside = [mean_of_seed(cells[name, rate, equal], seed) for name in (rule, "random")]
+        numbers = " | ".join(f"{one:.1f}" for one in (np.mean(found), *beside))
+        lines.append(f"| {chooser}, {seed} | {100 * float(rate):g} %, {equal} | {numbers} |")
     return lines
 
 
