@@ -25,6 +25,7 @@ from earwitness.experiment import Experiment
 from earwitness.files import write_json, write_text
 from earwitness.runs import Run
 from earwitness.scores import Scores
+from earwitness.settings import difference
 from earwitness.state import peek_state
 from earwitness.streams import Stream
 from earwitness.trials import CLASSES
@@ -84,9 +85,9 @@ def check_run(experiment: Experiment, one: Run, stream: Stream) -> None:
     now = _settings(experiment, one, stream)
     for part in {**now, **found}:
         if found.get(part) != now.get(part):
+            told = difference(part, found.get(part), now.get(part))
             raise CheckpointError(
-                f"{one.path}: made with other settings: {part} was {found.get(part)}, now "
-                f"{now.get(part)}; "
+                f"{one.path}: made with other settings: {told}; "
                 "choose another run folder with --out, or delete this one."
             )
     for position in range(learned(one.path)):

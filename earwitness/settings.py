@@ -10,6 +10,7 @@ from typing import Any
 from earwitness.errors import SettingsError, nearest
 
 __all__ = [
+    "difference",
     "parse_value",
     "read_assignments",
     "read_settings",
@@ -150,6 +151,18 @@ def parse_value(text: str) -> Any:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         return text.strip()
+
+
+def difference(name: str, before: Any, now: Any) -> str:
+    """What differs between two settings, without what doesn't.
+
+    >>> difference("training", {"epochs": 3, "seconds": 1.0}, {"epochs": 9, "seconds": 1.0})
+    'training.epochs was 3, now 9'
+    """
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return f"{name} was {before}, now {now}"
+    other = [key for key in {**now, **before} if before.get(key) != now.get(key)]
+    return ", ".join(difference(f"{name}.{key}", before.get(key), now.get(key)) for key in other)
 
 
 def require_section(table: Any, where: str) -> None:

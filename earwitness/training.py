@@ -31,6 +31,7 @@ from earwitness.errors import CheckpointError, RunError, SettingsError
 from earwitness.losses import Criterion, Loss
 from earwitness.metrics.eer import eer
 from earwitness.references import Policy
+from earwitness.settings import difference
 from earwitness.state import load_state, save_state
 from earwitness.strategies.base import Learning, Strategy, quiet
 from earwitness.strategies.flat import rows_of
@@ -432,9 +433,10 @@ class _Loop:
         before, identity = saved["identity"], self._identity()
         for part in {**identity, **before}:
             if before.get(part) != identity.get(part):
+                told = difference(part, before.get(part), identity.get(part))
                 raise CheckpointError(
-                    f"{self.path}: was made with other settings: {part} was {before.get(part)}, "
-                    f"now {identity.get(part)}; go back to them, or start elsewhere."
+                    f"{self.path}: was made with other settings: {told}; go back to them, or start "
+                    "elsewhere."
                 )
         if saved["tasks"][:count] != self._fingerprints()[:count]:
             raise CheckpointError(

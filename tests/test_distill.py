@@ -686,7 +686,12 @@ def test_another_file_of_lessons_is_another_run(desk):
     dataclasses.replace(lessons, norms=lessons.norms * 2).write("lessons.safetensors")
     code, said = told("run", "small.toml")
     assert code != 0
-    assert "made with other settings: strategy" in said
+    assert "made with other settings: strategy.lessons was" in said
+    assert "temperature" not in said  # what differs, and nothing else
+    Path("lessons.safetensors").write_text("no")
+    _, said = told("run", "small.toml", "--out", "new")
+    assert "truncated or foreign" in said
+    assert not Path("new").exists()  # said before anything is learned
 
 
 def test_only_some_trials_are_learned_from(desk):

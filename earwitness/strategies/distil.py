@@ -80,11 +80,8 @@ class Distil(Strategy):
         """Name and settings; the lessons by their digest, as a file is what stands in it."""
         if not self.holds:
             return dict(self._told)
-        try:
-            return {**self._told, "lessons": digest(self.path)}
-        except OSError:
-            self.lessons  # says what is missing  # noqa: B018
-            raise
+        _ = self.lessons  # says what is missing or damaged, before anything is learned
+        return {**self._told, "lessons": digest(self.path)}
 
     @built_from.setter
     def built_from(self, told: dict[str, Any]) -> None:
