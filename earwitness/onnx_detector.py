@@ -29,9 +29,11 @@ class OnnxDetector:
         windows: how whole recordings are heard. ``card``: what the export says of the detector.
         min_samples: the shortest window.
 
-    >>> OnnxDetector.load("nowhere")
-    Traceback (most recent call last):
-    earwitness.errors.CheckpointError: nowhere/card.json: no such file...
+    >>> try:
+    ...     OnnxDetector.load("nowhere")
+    ... except CheckpointError as error:
+    ...     print(str(error)[:21])
+    nowhere: no card.json
     """
 
     def __init__(self, model: Path, card: dict[str, Any], *, threads: int = 0):

@@ -90,8 +90,9 @@ def test_an_hour_of_stereo_goes_through_in_bounded_memory(tmp_path) -> None:
     path = tmp_path / "hour.wav"
     rng = np.random.default_rng(0)
     with soundfile.SoundFile(path, "w", 44_100, 2, subtype="PCM_16") as file:
+        minute = (0.1 * rng.normal(size=(44_100 * 60, 2))).clip(-1, 1)
         for _ in range(60):
-            file.write((0.1 * rng.normal(size=(44_100 * 60, 2))).clip(-1, 1))
+            file.write(minute)
     code = (
         "import resource, sys; from earwitness import blocks\n"
         "heard = blocks.Heard()\n"

@@ -24,7 +24,7 @@ class Graph(nn.Module):
 
     >>> graph = Graph(Detector.build("logmel", "linear", seed=0))
     >>> [part.shape for part in graph(torch.randn(2, 16000))]
-    [torch.Size([2]), torch.Size([2, 2]), torch.Size([2, 160])]
+    [torch.Size([2]), torch.Size([2, 2]), torch.Size([2, 128])]
 
     Raises:
         SettingsError: a detector of other classes, on vectors or images, or with a decision rule; a
