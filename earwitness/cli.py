@@ -16,7 +16,7 @@ from earwitness.corpus_verbs import corpus, manifest
 from earwitness.differential_verbs import differential
 from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.explain_verbs import explain, landmarks
-from earwitness.export_verbs import Runtime, export, open_detector
+from earwitness.export_verbs import export
 from earwitness.legacy import legacy
 from earwitness.run_verbs import Overrides, distill, extract, run, run_progress
 from earwitness.score_inputs import (
@@ -32,12 +32,13 @@ from earwitness.score_inputs import (
     as_reading,
 )
 from earwitness.score_verbs import compare_score_files, evaluate, metrics
+from earwitness.scoring_verbs import score
 from earwitness.select_verbs import select
 from earwitness.terminal import print_table
 
 __all__ = ["app", "main"]
 
-_RESUMED = ("run", "extract", "distill", "tune", "demo", "legacy", "corpus")
+_RESUMED = ("run", "extract", "distill", "tune", "demo", "legacy", "corpus", "score")
 _INTERRUPTED = 130  # what typer makes of Ctrl-C
 
 app = typer.Typer(
@@ -171,39 +172,7 @@ def compare(
         typer.echo(path)
 
 
-@app.command()
-def score(
-    files: Annotated[list[Path], typer.Argument(help="recordings")],
-    detector: Annotated[Path, typer.Option("--detector", "-d", help="folder of a saved detector")],
-    csv: Annotated[Path | None, typer.Option(help="also write file_name,score,label here")] = None,
-    window: Annotated[float | None, typer.Option(help="seconds scored at a time")] = None,
-    hop: Annotated[float | None, typer.Option(help="seconds between windows")] = None,
-    skip_bad: Annotated[bool, typer.Option(help="count unusable files instead of failing")] = False,
-    llr: Annotated[
-        bool, typer.Option("--llr", help="log-likelihood ratios, by the calibration in the card")
-    ] = False,
-    runtime: Annotated[
-        Runtime | None, typer.Option(help="torch or onnx [default: what the folder holds]")
-    ] = None,
-) -> None:
-    """Is this file real? Scores whole recordings; higher = more bonafide."""
-    from earwitness.verdict import calibration_of, explain_worth, score_table
-    from earwitness.windows import Windows
-
-    loaded = open_detector(detector, runtime)
-    own = loaded.windows
-    seconds = own.seconds if window is None else window
-    policy = Windows(seconds, min(own.hop, seconds) if hop is None else hop)
-    if len(set(files)) < len(files):
-        raise SettingsError("a file is named twice; every recording is scored once.")
-    calibration = calibration_of(loaded) if llr else None
-    outcomes = score_table(loaded, files, policy, typer.echo, calibration)
-    typer.echo(explain_worth(loaded))
-    if csv is not None:
-        outcomes.write(loaded, policy, csv, calibration)
-    if outcomes.failed and not skip_bad:
-        typer.echo(f"error: {len(outcomes.failed)} of {len(files)} file(s) not scored.", err=True)
-        raise typer.Exit(1)
+app.command()(score)
 
 
 @app.command(name="list")

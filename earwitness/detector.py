@@ -9,7 +9,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -260,15 +262,8 @@ class Detector(nn.Module):
             SettingsError: the detector was made for vectors, or hears no references.
             AudioError: the file cannot be used; the message says why.
         """
-        if self.front_end.eats != "wave":
-            kind = f"{self.front_end.eats}s"
-            raise SettingsError(f"this detector eats {kind}, not audio; score a manifest of {kind}.")
+        self._require_scores()
         wave = audio.read(recording).wave if isinstance(recording, str | Path) else recording
-        if self.classes != CLASSES:
-            raise SettingsError(
-                f"a score weighs bonafide against spoof; this names {', '.join(self.classes)}. "
-                "Use judge() and its logits, or score a manifest of these classes."
-            )
         policy = windows or self.windows
         window, hop = (round(s * audio.SAMPLE_RATE) for s in (policy.seconds, policy.hop))
         starts = audio.windows(len(wave), window, hop)
@@ -276,7 +271,7 @@ class Detector(nn.Module):
         scores = [
             s
             for first in range(0, len(starts), 64)  # bounded memory for recordings of any length
-            for s in self._score_windows(wave, starts[first : first + 64], window, beside)
+            for s in self._score_some(wave, starts[first : first + 64], window, beside)
         ]
         return ClipScore.of([s / audio.SAMPLE_RATE for s in starts], scores)
 
@@ -291,19 +286,37 @@ class Detector(nn.Module):
         wave = audio.read(reference).wave if isinstance(reference, str | Path) else reference
         return torch.as_tensor(wave[:window], dtype=torch.float32, device=self.device)
 
-    @torch.no_grad()
-    def _score_windows(
+    def _require_scores(self) -> None:
+        if self.front_end.eats != "wave":
+            kind = f"{self.front_end.eats}s"
+            raise SettingsError(f"this detector eats {kind}, not audio; score a manifest of {kind}.")
+        if self.classes != CLASSES:
+            raise SettingsError(
+                f"a score weighs bonafide against spoof; this names {', '.join(self.classes)}. "
+                "Use judge() and its logits, or score a manifest of these classes."
+            )
+
+    def _score_some(
         self, wave: Any, starts: list[int], window: int, beside: Tensor | None
     ) -> list[float]:
         rows = [audio.crop_or_repeat(wave, window, start=start) for start in starts]
+        pair = () if beside is None else (beside.expand(len(rows), -1),)
+        return self.score_windows(np.stack(rows).astype(np.float32), *pair).tolist()
+
+    @torch.no_grad()
+    def score_windows(self, rows: NDArray[np.float32], *reference: Tensor) -> NDArray[np.float64]:
+        """Windows (n, samples) of mono waves at 16 kHz to their scores (n,).
+
+        Raises:
+            SettingsError: the detector was made for vectors, names other classes, or needs longer ones.
+        """
+        self._require_scores()
         modes = {module: module.training for module in self.modules()}
         self.eval()
-        stacked = torch.stack([torch.as_tensor(row, dtype=torch.float32) for row in rows])
-        pair = () if beside is None else (beside.expand(len(rows), -1),)
-        scores = self.judge(stacked.to(self.device), None, *pair).score.cpu().double().tolist()
+        scores = self.judge(torch.from_numpy(rows).to(self.device), None, *reference).score
         for module, mode in modes.items():
             module.training = mode
-        return scores
+        return scores.cpu().double().numpy()
 
     def save(self, folder: str | Path) -> None:
         """Write ``weights.safetensors`` and ``card.json`` into a folder, each atomically."""

@@ -1,4 +1,4 @@
-"""The verb ``export``, and opening a detector for the runtime that it is to run on."""
+"""The verb ``export``."""
 
 import tempfile
 from pathlib import Path
@@ -6,35 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from earwitness.errors import CheckpointError
-
 if TYPE_CHECKING:
     from earwitness.trials import Manifest
-    from earwitness.windows import ScoresClips
 
-__all__ = ["Runtime", "export", "open_detector"]
-
-Runtime = Literal["torch", "onnx"]
-
-
-def open_detector(folder: Path, runtime: Runtime | None = None) -> "ScoresClips":
-    """A saved detector, or one exported to ONNX, which needs no torch.
-
-    Raises:
-        CheckpointError: there is none for that runtime.
-    """
-    from earwitness.onnx_detector import MODEL, OnnxDetector
-
-    there = (folder / MODEL).is_file()
-    if runtime == "onnx" and folder.is_dir() and not there:
-        raise CheckpointError(
-            f"{folder}: no {MODEL}; write one with: earwitness export {folder} --out NEW_FOLDER"
-        )
-    if runtime != "torch" and there:
-        return OnnxDetector.load(folder)
-    from earwitness.detector import Detector
-
-    return Detector.load(folder)
+__all__ = ["export"]
 
 
 def export(

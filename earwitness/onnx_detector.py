@@ -130,5 +130,9 @@ class OnnxDetector:
         for first in range(0, len(starts), _TOGETHER):
             some = starts[first : first + _TOGETHER]
             rows = np.stack([audio.crop_or_repeat(wave, window, start=start) for start in some])
-            scores += self.run(rows.astype(np.float32))["score"].astype(np.float64).tolist()
+            scores += self.score_windows(rows.astype(np.float32)).tolist()
         return ClipScore.of([start / audio.SAMPLE_RATE for start in starts], scores)
+
+    def score_windows(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Windows (n, samples) to their scores (n,); errors as of `run`."""
+        return self.run(rows)["score"].astype(np.float64)

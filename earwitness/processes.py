@@ -2,18 +2,21 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import chain, islice
 from multiprocessing import get_context
 from typing import Any
 
 from earwitness.errors import RunError
 
-__all__ = ["side_by_side", "tell"]
+__all__ = ["as_they_come", "cores", "side_by_side", "tell"]
 
+_DEATHS = 3
 _worker: dict[str, Any] = {}  # what a worker process was started with
 
 
@@ -58,6 +61,92 @@ def side_by_side(
             raise
 
 
+def as_they_come(
+    work: Callable[[Any], Any],
+    jobs: Iterable[tuple[int, Any]],
+    workers: int,
+    begin: Callable[..., None],
+    given: tuple[Any, ...],
+) -> Iterator[tuple[int, Any]]:
+    """``work(job)`` of numbered jobs in new processes, each result as soon as it is there.
+
+    Every process calls ``begin(*given)`` first. Jobs are drawn when a process is free for them, so
+    there may be any number. When a process dies its jobs, and those of the others, are begun again.
+
+    Raises:
+        RunError: processes died of the same job three times. Any error of ``work``.
+    """
+    source, again = iter(jobs), dict[int, Any]()
+    deaths: dict[int, int] = {}
+    while True:
+        pool = _Pool(work, workers, begin, given)
+        try:
+            yield from pool.results(source, again)
+            return
+        except BrokenProcessPool:
+            again = pool.unfinished()
+            for number in again:
+                deaths[number] = deaths.get(number, 0) + 1
+                if deaths[number] == _DEATHS:
+                    raise RunError(
+                        f"worker processes died {_DEATHS} times (killed, or out of memory?); the same "
+                        "command goes on from here, with fewer --workers if memory is short."
+                    ) from None
+        finally:
+            pool.end()
+
+
+class _Pool:
+    """Processes, and the jobs that they are at."""
+
+    def __init__(
+        self,
+        work: Callable[[Any], Any],
+        workers: int,
+        begin: Callable[..., None],
+        given: tuple[Any, ...],
+    ):
+        context = get_context("spawn")
+        start = (os.getpid(), begin, given)
+        self._pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=start)
+        self._work, self._most = work, 2 * workers  # one at hand while another is worked at
+        self._at: dict[Future[Any], tuple[int, Any]] = {}
+
+    def results(
+        self, source: Iterator[tuple[int, Any]], first: dict[int, Any]
+    ) -> Iterator[tuple[int, Any]]:
+        jobs = chain(first.items(), source)
+        for number, job in islice(jobs, self._most):
+            self._submit(number, job)
+        while self._at:
+            done, _ = wait(self._at, return_when=FIRST_COMPLETED)
+            for one in done:
+                result = one.result()
+                number, _ = self._at.pop(one)
+                for following, job in islice(jobs, 1):
+                    self._submit(following, job)
+                yield number, result
+
+    def _submit(self, number: int, job: Any) -> None:
+        self._at[self._pool.submit(self._work, job)] = (number, job)
+
+    def unfinished(self) -> dict[int, Any]:
+        return dict(self._at.values())
+
+    def end(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in (self._pool._processes or {}).values():
+            process.terminate()
+
+
+def cores() -> int:
+    """How many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
 def tell(*word: Any) -> None:
     """From a worker process to its parent."""
     _worker["words"].put(word)
@@ -71,6 +160,12 @@ def _pass_on(words: Any, on_word: Callable[..., None]) -> None:
 def _start(words: Any, parent: int) -> None:
     _worker["words"] = words
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+
+
+def _begin(parent: int, begin: Callable[..., None], given: tuple[Any, ...]) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    begin(*given)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -9,6 +9,7 @@
     filename<TAB>cm-score                     ASVspoof 5, track 1
     spk filename cm-score asv-score sasv-score    ASVspoof 5, track 2
     ID_audio,label,score_spoof,score_bonafide     two scores: their difference is taken
+    file_name, score, ...                     Parquet, by the names of its columns
 
 A header says which way scores point where it names a class; otherwise higher is bonafide unless the
 user says that it is not. Nothing is flipped because of what the scores look like.
@@ -86,7 +87,8 @@ def read_score_file(
         ProtocolError: with the line and what was expected there.
         SettingsError: an option against what the header says, or no such column.
     """
-    dialect = _sniffed(path)
+    stored = _stored(path) if Path(path).suffix.lower() == ".parquet" else None
+    dialect = stored.dialect if stored else _sniffed(path)
     places = _by_header(dialect, column) if dialect.header else _by_order(dialect, column)
     if higher_is and (places.plus is None or places.minus is not None):
         said = "spoof" if places.plus is None else "both classes, each in a column"
@@ -96,7 +98,7 @@ def read_score_file(
                 "against it. Name another column, or leave higher_is out."
             )
     numbered = (*places.ids, places.plus, places.minus, places.label)
-    table = dialect.read(place for place in numbered if place is not None)
+    table = stored or dialect.read(place for place in numbered if place is not None)
     values = _values(table, places, probabilities)
     if higher_is == "spoof" and places.plus is not None and places.minus is None:
         values = -values
@@ -105,6 +107,22 @@ def read_score_file(
         ids = ids + " " + table.column(place)
     codes, note = _labels(table, places.label, one_is)
     return ScoreFile(ids, values, codes, note)
+
+
+def _stored(path: str | Path) -> Delimited:
+    """A Parquet file, as if it had been read from text with a header."""
+    import polars as pl
+
+    path = Path(path)
+    if not path.is_file():
+        raise ProtocolError(f"{path}: no such file.")
+    try:
+        frame = pl.read_parquet(path).select(pl.all().cast(pl.String))
+    except pl.exceptions.PolarsError as error:
+        raise ProtocolError(f"{path}: not a Parquet file of simple columns ({error}).") from None
+    dialect = Dialect(path, ",", 0, frame.columns, [])
+    cells = frame.rename({name: str(place) for place, name in enumerate(frame.columns)})
+    return Delimited(dialect, cells, np.arange(len(frame), dtype=np.int64) + 1)
 
 
 def _sniffed(path: str | Path) -> Dialect:

@@ -1,87 +1,40 @@
 """Scores of single files as a person reads them: a table, and what the score is worth."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import earwitness
 from earwitness.calibration import Calibration
-from earwitness.errors import AudioError, CheckpointError
-from earwitness.scores import Scores
-from earwitness.windows import ClipScore, ScoresClips, Windows, score_files
+from earwitness.errors import CheckpointError
+from earwitness.windows import ScoresClips
 
-__all__ = [
-    "Outcomes",
-    "calibration_of",
-    "explain_worth",
-    "put_calibration",
-    "score_table",
-    "worth_of_card",
-]
+__all__ = ["ScoreTable", "calibration_of", "explain_worth", "put_calibration", "worth_of_card"]
 
 
-@dataclass
-class Outcomes:
-    """What became of each file: a score, or a reason why there is none."""
+class ScoreTable:
+    """Says a line for each recording; with a calibration, likelihood ratios in place of scores."""
 
-    scored: dict[str, ClipScore] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def write(
+    def __init__(
         self,
         detector: ScoresClips,
-        windows: Windows,
-        path: Path,
+        say: Callable[[str], object],
         calibration: Calibration | None = None,
-    ) -> None:
-        """Write ``file_name,score,label`` and its provenance beside it; with a calibration, ratios."""
-        provenance = {
-            "detector": detector.digest,
-            "orientation": "higher = more bonafide",
-            "trial_scope": "whole recording, mean over windows",
-            "windows": {"seconds": windows.seconds, "hop": windows.hop},
-            "coverage": {
-                "trials": len(self.scored) + len(self.failed),
-                "scored": len(self.scored),
-                "failed": [{"id": name, "reason": why} for name, why in self.failed.items()],
-            },
-            "earwitness": earwitness.__version__,
-        }
-        values = [s.mean for s in self.scored.values()]
-        if calibration is not None:
-            provenance |= {
-                "scale": "natural-log likelihood ratio",
-                "calibration": calibration.to_dict(),
-            }
-            values = calibration.apply(values).tolist()
-        Scores(self.scored, values, provenance=provenance).write(path)
+    ):
+        self._say, self._calibration = say, calibration
+        self._threshold = (detector.card.get("dev") or {}).get("threshold")
+        name = "score" if calibration is None else "LLR"
+        say(f"{name:>8} {'worst':>8} windows  verdict   file")
 
+    def add(self, name: str, mean: float, worst: float, windows: int) -> None:
+        """A recording that was scored."""
+        verdict = "-" if self._threshold is None else _side(mean, self._threshold)
+        if self._calibration is not None:
+            mean, worst = self._calibration.apply([mean, worst]).tolist()
+        self._say(f"{mean:8.3f} {worst:8.3f} {windows:7d}  {verdict:9} {name}")
 
-def score_table(
-    detector: ScoresClips,
-    files: Sequence[Path],
-    windows: Windows,
-    say: Callable[[str], object],
-    calibration: Calibration | None = None,
-) -> Outcomes:
-    """Score files one by one, saying a line for each as it is done; with a calibration, as ratios."""
-    outcomes = Outcomes()
-    threshold = (detector.card.get("dev") or {}).get("threshold")
-    name = "score" if calibration is None else "LLR"
-    say(f"{name:>8} {'worst':>8} windows  verdict   file")
-    for path, result in score_files(detector, files, windows=windows):
-        if isinstance(result, AudioError):
-            outcomes.failed[str(path)] = result.reason
-            say(f"{'-':>8} {'-':>8} {'-':>7}  failed    {path}: {result.reason}")
-            continue
-        outcomes.scored[str(path)] = result
-        verdict = "-" if threshold is None else _side(result.mean, threshold)
-        mean, worst = result.mean, result.worst
-        if calibration is not None:
-            mean, worst = calibration.apply([mean, worst]).tolist()
-        say(f"{mean:8.3f} {worst:8.3f} {len(result.windows):7d}  {verdict:9} {path}")
-    return outcomes
+    def fail(self, name: str, reason: str) -> None:
+        """One that could not be."""
+        self._say(f"{'-':>8} {'-':>8} {'-':>7}  failed    {name}: {reason}")
 
 
 def put_calibration(folder: str | Path, calibration: Calibration) -> None:

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from earwitness.errors import AudioError, SettingsError
 
 __all__ = ["ClipScore", "ScoresClips", "Windows", "score_files"]
@@ -68,6 +71,9 @@ class ScoresClips(Protocol):
 
     def score(self, recording: Any, *, windows: Windows | None = None) -> ClipScore:
         """Score a whole recording: a path, or a mono wave at 16 kHz."""
+
+    def score_windows(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Windows (n, samples) of mono waves at 16 kHz to their scores (n,)."""
 
 
 def score_files(

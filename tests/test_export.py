@@ -19,10 +19,10 @@ from earwitness.detector import Detector, Windows
 from earwitness.errors import CheckpointError, RunError, SettingsError
 from earwitness.export import Graph, export
 from earwitness.export.parity import compare
-from earwitness.export_verbs import open_detector
 from earwitness.onnx_detector import OnnxDetector
 from earwitness.rules import RULES
 from earwitness.rules.base import UNKNOWN
+from earwitness.runtimes import open_detector
 from earwitness.scores import Scores
 
 pytest.importorskip("onnxscript")

@@ -1,0 +1,105 @@
+"""What one worker does: recordings are decoded and cut into windows, and windows of successive
+recordings are scored together. Memory is bounded, however long a recording is."""
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from earwitness.archive.journal import Outcome
+from earwitness.archive.recordings import Recording
+from earwitness.audio import SAMPLE_RATE
+from earwitness.blocks import Heard, blocks, windows_of
+from earwitness.errors import AudioError
+from earwitness.runtimes import Runtime, open_detector
+from earwitness.windows import ScoresClips, Windows
+
+__all__ = ["hear", "hear_here", "open_here"]
+
+_TOGETHER = 32  # windows; with more the network leaves the processor's cache
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
+_here: list[tuple[ScoresClips, Windows]] = []  # what this worker process listens with
+
+
+def open_here(folder: Path, runtime: Runtime | None, device: str, policy: Windows) -> None:
+    """Make this process a worker: one thread, and a detector of its own."""
+    _keep_memory()
+    detector = open_detector(folder, runtime, device=device, threads=1)
+    if hasattr(detector, "device"):
+        import torch
+
+        torch.set_num_threads(1)
+    _here[:] = [(detector, policy)]
+
+
+def _keep_memory() -> None:
+    """Have the C library (glibc's) hold on to the memory of large arrays from one batch to the next.
+
+    Given back to the system each time, a fifth of the time goes into getting zeroed pages again.
+    """
+    try:
+        change = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError, TypeError):  # another C library
+        return
+    change(_TRIM_THRESHOLD, 2**30)
+    change(_MMAP_THRESHOLD, 2**28)
+
+
+def hear_here(recordings: Sequence[Recording]) -> list[Outcome]:
+    """`hear` with the worker's own detector."""
+    return hear(*_here[0], recordings)
+
+
+def hear(detector: ScoresClips, policy: Windows, recordings: Sequence[Recording]) -> list[Outcome]:
+    """Outcomes of the recordings, in their order; one that can't be used says why."""
+    together = _Together(detector, len(recordings))
+    window, hop = (round(seconds * SAMPLE_RATE) for seconds in (policy.seconds, policy.hop))
+    samples, failed = [0] * len(recordings), {}
+    for place, recording in enumerate(recordings):
+        heard = Heard()
+        try:
+            for _, row in windows_of(blocks(recording.path), window, hop, heard):
+                together.add(place, row)
+        except AudioError as error:
+            failed[place] = error.reason
+        samples[place] = heard.samples
+    scores = together.finish()
+    for place, own in enumerate(scores):
+        if not np.isfinite(own).all():
+            failed.setdefault(place, "the detector's score of it is NaN or infinite")
+    return [
+        Outcome(one.name, one.bytes, one.changed, failed=failed[place])
+        if place in failed
+        else Outcome(one.name, one.bytes, one.changed, samples[place], tuple(scores[place]))
+        for place, one in enumerate(recordings)
+    ]
+
+
+class _Together:
+    """Windows that wait for enough others to be scored with, and the scores of those that did."""
+
+    def __init__(self, detector: ScoresClips, count: int):
+        self._detector = detector
+        self._rows: list[NDArray[np.float32]] = []
+        self._owners: list[int] = []
+        self._scores: list[list[float]] = [[] for _ in range(count)]
+
+    def add(self, owner: int, row: NDArray[np.float32]) -> None:
+        self._rows.append(row)
+        self._owners.append(owner)
+        if len(self._rows) == _TOGETHER:
+            self._score()
+
+    def finish(self) -> list[list[float]]:
+        """Each owner's scores, in the order of its windows."""
+        if self._rows:
+            self._score()
+        return self._scores
+
+    def _score(self) -> None:
+        told = self._detector.score_windows(np.stack(self._rows)).tolist()
+        for owner, score in zip(self._owners, told, strict=True):
+            self._scores[owner].append(score)
+        self._rows, self._owners = [], []

@@ -1,0 +1,108 @@
+"""Which recordings an archive has: named files, folders with all that is in them, manifests."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from earwitness.audio import EXTENSIONS
+from earwitness.errors import ProtocolError, SettingsError
+from earwitness.trials import Manifest
+
+__all__ = ["Recording", "chunks", "gather"]
+
+_LISTS = (".csv", ".tsv")
+_MOST_RECORDINGS, _MOST_BYTES = 64, 2**25
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file to be scored, as it was when the list was made."""
+
+    name: str
+    path: str
+    bytes: int  # -1: no such file
+    changed: int  # nanoseconds
+    label: str = "unknown"
+
+    @classmethod
+    def of(cls, name: str, path: str, label: str = "unknown") -> "Recording":
+        """With the file's size and time as they are now."""
+        try:
+            told = os.stat(path)
+        except OSError:  # reading it will say why
+            return cls(name, path, -1, 0, label)
+        return cls(name, path, told.st_size, told.st_mtime_ns, label)
+
+
+def gather(inputs: Sequence[str | Path]) -> list[Recording]:
+    """All recordings of these files, folders (and theirs) and manifests, in order of their names.
+
+    A file is named as it was given, one of a folder by its path from there on, one of a manifest by
+    its trial's id. In folders, files are taken by extension (`audio.EXTENSIONS`).
+
+    >>> [one.name for one in gather(["b.wav", "a.wav"])]
+    ['a.wav', 'b.wav']
+
+    Raises:
+        SettingsError: a recording is named twice.
+        ProtocolError: a folder without recordings, or a manifest that cannot be used.
+    """
+    found = sorted(
+        (one for path in inputs for one in _of(Path(path))), key=lambda recording: recording.name
+    )
+    if not found:
+        raise SettingsError("no recordings are named.")
+    for one, following in zip(found, found[1:], strict=False):
+        if one.name == following.name:
+            raise SettingsError(f"{one.name} is named twice; every recording is scored once.")
+    return found
+
+
+def chunks(recordings: Sequence[Recording]) -> list[Sequence[Recording]]:
+    """The same, parted into what one worker does at a time: by number and by size.
+
+    >>> [len(part) for part in chunks(gather([f"{n:03}.wav" for n in range(100)]))]
+    [64, 36]
+    """
+    cuts, first, weight = [0], 0, 0
+    for place, recording in enumerate(recordings):
+        full = place - first == _MOST_RECORDINGS or weight + recording.bytes > _MOST_BYTES
+        if full and place > first:
+            cuts.append(place)
+            first, weight = place, 0
+        weight += max(0, recording.bytes)
+    ends = [*cuts[1:], len(recordings)]
+    return [recordings[begin:end] for begin, end in zip(cuts, ends, strict=True)]
+
+
+def _of(path: Path) -> Iterator[Recording]:
+    if path.is_dir():
+        yield from _of_folder(path)
+    elif path.suffix.lower() in _LISTS:
+        manifest = Manifest.read(path)
+        for trial in manifest:
+            yield Recording.of(trial.id, str(manifest.path(trial)), trial.label)
+    else:
+        yield Recording.of(str(path), str(path))
+
+
+def _of_folder(folder: Path) -> Iterator[Recording]:
+    empty = True
+    for path in _files(folder):
+        if path.lower().endswith(EXTENSIONS):
+            empty = False
+            yield Recording.of(path, path)
+    if empty:
+        known = ", ".join(EXTENSIONS)
+        raise ProtocolError(f"{folder}: no recordings are in it; expected files named {known}.")
+
+
+def _files(folder: str | Path) -> Iterable[str]:
+    for above, _, names in os.walk(folder, onerror=_refuse, followlinks=False):
+        for name in names:
+            yield os.path.join(above, name)
+
+
+def _refuse(error: OSError) -> None:
+    raise error

@@ -1,0 +1,432 @@
+"""An archive to a score file: every recording once, whatever happens on the way."""
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from earwitness import audio
+from earwitness.archive import Journal, Listener, Outcome, Recording, gather, hear_all, score_archive
+from earwitness.archive import tables as archive_tables
+from earwitness.archive.claims import Together
+from earwitness.archive.listening import hear
+from earwitness.archive.recordings import chunks
+from earwitness.detector import Detector
+from earwitness.errors import ProtocolError, RunError, SettingsError
+from earwitness.processes import as_they_come
+from earwitness.scores import Scores
+from earwitness.windows import Windows
+
+POLICY = Windows(1.0, 0.5)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """150 clips in two folders, some shorter than a window and some of several, and a detector."""
+    folder = tmp_path_factory.mktemp("archive")
+    rng = np.random.default_rng(0)
+    for n in range(150):
+        where = folder / "clips" / ("a" if n % 2 else "b")
+        where.mkdir(parents=True, exist_ok=True)
+        samples = int(16_000 * (0.4 + 0.03 * n))
+        audio.write(where / f"{n:03}.flac", 0.1 * rng.normal(size=samples).clip(-5, 5))
+    (folder / "clips" / "notes.txt").write_text("no recording")
+    Detector.build("lfcc", {"name": "resnet", "width": 4}, seed=1, windows=POLICY).save(folder / "d")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listener(place) -> Listener:
+    return Listener.open(place / "d", workers=1)
+
+
+@pytest.fixture
+def clips(place) -> list[Recording]:
+    return gather([place / "clips"])
+
+
+def table(heard) -> dict[str, float]:
+    return {name: row.mean for name, row in heard.rows.items()}
+
+
+# What is in an archive.
+
+
+def test_folders_files_and_manifests_are_one_sorted_list(place, tmp_path) -> None:
+    found = gather([place / "clips"])
+    assert len(found) == 150
+    assert [one.name for one in found] == sorted(one.name for one in found)
+    first = Path(found[0].path)
+    (tmp_path / "m.csv").write_text(f"id,path,label\nx1,{first},spoof\n")
+    both = gather([tmp_path / "m.csv", "elsewhere.wav"])
+    assert [(one.name, one.label, one.bytes) for one in both] == [
+        ("elsewhere.wav", "unknown", -1),
+        ("x1", "spoof", first.stat().st_size),
+    ]
+
+
+def test_what_is_no_archive_is_refused(place, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ProtocolError, match=r"no recordings are in it; expected files named \.wav"):
+        gather([tmp_path / "empty"])
+    with pytest.raises(SettingsError, match="named twice"):
+        gather([place / "clips", place / "clips" / "a" / "001.flac"])
+    with pytest.raises(SettingsError, match="no recordings are named"):
+        gather([])
+
+
+@given(st.lists(st.integers(-1, 2**26), min_size=1, max_size=200))
+def test_chunks_part_the_list_by_number_and_size(sizes) -> None:
+    recordings = [Recording(str(n), str(n), size, 0) for n, size in enumerate(sizes)]
+    parts = chunks(recordings)
+    assert [one for part in parts for one in part] == recordings
+    for part in parts:
+        assert 1 <= len(part) <= 64
+        assert len(part) == 1 or sum(one.bytes for one in part) <= 2**25
+
+
+# What is heard.
+
+
+def test_each_recording_has_the_score_that_the_detector_gives_it_alone(listener, clips) -> None:
+    found = list(hear_all(listener, clips))
+    assert [one.name for one in found] == [one.name for one in clips]
+    for one in found[::7]:
+        alone = listener.detector.score(one.name)
+        assert one.scores == pytest.approx(alone.windows, abs=1e-5)
+        assert one.samples == len(audio.read(one.name).wave)
+
+
+def test_bits_do_not_depend_on_the_neighbours_of_a_whole_batch(listener, clips) -> None:
+    """A recording that fails, or is there, moves nothing that is scored in other batches' places."""
+    whole = hear(listener.detector, POLICY, clips[:40])
+    other = hear(listener.detector, POLICY, [clips[0], *clips[40:79]])
+    assert other[0].scores == pytest.approx(whole[0].scores, abs=1e-5)
+
+
+def test_a_recording_that_cannot_be_used_leaves_nothing_behind(listener, clips, tmp_path) -> None:
+    bad = tmp_path / "bad.flac"
+    bad.write_bytes(Path(clips[5].path).read_bytes()[:4000])
+    some = [clips[0], Recording.of("bad", str(bad)), Recording.of("gone", "gone.wav"), clips[1]]
+    first, damaged, gone, last = hear(listener.detector, POLICY, some)
+    assert damaged.failed
+    assert damaged.scores == ()
+    assert gone.failed == "no such file"
+    assert last.scores == pytest.approx(listener.detector.score(clips[1].path).windows, abs=1e-5)
+    assert first.failed is None
+
+
+def test_a_score_that_is_no_number_is_a_failure_of_its_recording(listener, clips) -> None:
+    class Broken:
+        def score_windows(self, rows):
+            return np.where(np.arange(len(rows)) == 0, np.nan, 1.0)
+
+    first, second = hear(Broken(), POLICY, clips[:2])
+    assert "NaN" in first.failed
+    assert second.failed is None
+
+
+def test_long_recordings_are_heard_in_pieces(listener, tmp_path) -> None:
+    """Over five minutes: at 16 kHz each window is the same, and so is its score."""
+    wave = 0.1 * np.random.default_rng(1).normal(size=16_000 * 301).clip(-5, 5)
+    audio.write(tmp_path / "long.wav", wave)
+    (one,) = hear(listener.detector, Windows(1.0, 1.0), gather([tmp_path / "long.wav"]))
+    alone = listener.detector.score(tmp_path / "long.wav", windows=Windows(1.0, 1.0))
+    assert one.scores == pytest.approx(alone.windows, abs=1e-5)
+
+
+# The journal.
+
+TOLD = {"detector": "d", "windows": {"seconds": 1.0, "hop": 0.5}}
+
+
+def outcome(name: str, score: float = 0.5) -> Outcome:
+    return Outcome(name, 1, 2, 16_000, (score, score))
+
+
+def test_a_torn_line_is_dropped_and_the_next_is_whole(tmp_path) -> None:
+    with Journal(tmp_path / "j", TOLD) as journal:
+        journal.append([outcome("a"), outcome("ü\udcff")])
+    lines = tmp_path / "j" / "0.jsonl"
+    whole = lines.read_bytes()
+    lines.write_bytes(whole + whole[:20])
+    assert [one.name for one in Journal(tmp_path / "j", TOLD).read()] == ["a", "ü\udcff"]
+    with Journal(tmp_path / "j", TOLD) as journal:
+        journal.append([outcome("b")])
+        assert [one.name for one in journal.read()] == ["a", "ü\udcff", "b"]
+
+
+def test_other_detectors_other_windows_and_other_folders_are_refused(tmp_path) -> None:
+    with Journal(tmp_path / "j", TOLD):
+        pass
+    with pytest.raises(SettingsError, match=r"another detector \(d, now e\)"):
+        Journal(tmp_path / "j", {**TOLD, "detector": "e"}).__enter__()
+    with pytest.raises(SettingsError, match="another windows"):
+        Journal(tmp_path / "j", {**TOLD, "windows": {"seconds": 2.0, "hop": 0.5}}).__enter__()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("all of it")
+    with pytest.raises(SettingsError, match="no journal"):
+        Journal(tmp_path / "mine", TOLD).__enter__()
+
+
+def test_a_damaged_line_says_where(tmp_path) -> None:
+    with Journal(tmp_path / "j", TOLD) as journal:
+        journal.append([outcome("a")])
+    with open(tmp_path / "j" / "0.jsonl", "a") as file:
+        file.write("[[1, 2]]\n")
+    with pytest.raises(RunError, match=r"0\.jsonl: line 2 is damaged"):
+        list(journal.read())
+
+
+def test_two_processes_cannot_write_one_journal(tmp_path) -> None:
+    with (
+        Journal(tmp_path / "j", TOLD),
+        pytest.raises(RunError, match="another process"),
+        Journal(tmp_path / "j", TOLD),
+    ):
+        pass
+    with Journal(tmp_path / "j", TOLD), Journal(tmp_path / "j", TOLD, writer=1):
+        pass  # processes of one run have a file each
+
+
+# Nothing lost, nothing twice.
+
+
+def test_only_what_is_new_changed_or_failed_is_heard_again(listener, clips, tmp_path) -> None:
+    mine = tmp_path / "mine.flac"
+    mine.write_bytes(b"nothing")
+    some = clips[:5]
+    first = score_archive(listener, [*some, Recording.of("mine", str(mine))], tmp_path / "s.csv")
+    assert list(first.failed) == ["mine"]
+    mine.write_bytes(Path(clips[7].path).read_bytes())
+    heard = []
+    again = score_archive(
+        listener, [*some, Recording.of("mine", str(mine)), clips[6]], tmp_path / "s.csv",
+        on_chunk=lambda clips, seconds: heard.append(clips),
+    )  # fmt: skip
+    assert heard == [5, 2]
+    assert again.already == 5
+    assert not again.failed
+    assert table(again)["mine"] == pytest.approx(listener.detector.score(mine).mean, abs=1e-5)
+    mine.write_bytes(Path(clips[8].path).read_bytes())
+    now = [*some, Recording.of("mine", str(mine)), clips[6]]
+    assert score_archive(listener, now, tmp_path / "s.csv").already == 6
+    assert score_archive(listener, now, tmp_path / "s.csv").already == 7
+
+
+KILLED = """
+import os, signal, sys
+from earwitness.archive import Listener, gather, score_archive
+chunks = []
+def on_chunk(clips, seconds):
+    chunks.append(clips)
+    first = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    if first and len(chunks) == 2 and os.environ.get("RANK", "1") == "1":
+        os.kill(os.getpid(), signal.SIGKILL)
+folder, detector, out = sys.argv[1:]
+heard = score_archive(Listener.open(detector, workers=1), gather([folder]), out, on_chunk=on_chunk)
+if heard is not None:
+    print(len(heard.rows), heard.already)
+"""
+
+
+def names_in(journal: Path) -> Counter[str]:
+    lines = [line for path in journal.glob("*.jsonl") for line in path.read_text().splitlines()]
+    return Counter(one[0] for line in lines for one in json.loads(line))
+
+
+@pytest.mark.slow
+def test_after_a_kill_the_same_command_goes_on_to_the_same_bits(place, listener, clips, tmp_path):
+    words = [sys.executable, "-c", KILLED, place / "clips", place / "d", tmp_path / "k.csv"]
+    killed = subprocess.run([*map(str, words)], capture_output=True, text=True)
+    assert killed.returncode == -9, killed.stderr
+    assert 0 < len(names_in(tmp_path / "k.csv.journal")) < 150
+    whole = score_archive(listener, clips, tmp_path / "w.csv")
+    resumed = score_archive(listener, clips, tmp_path / "k.csv")
+    assert resumed.already == 64
+    assert resumed.rows == whole.rows
+    assert set(names_in(tmp_path / "k.csv.journal").values()) == {1}
+
+
+@pytest.mark.slow
+def test_processes_of_torchrun_share_the_work_and_one_may_be_killed(place, listener, clips, tmp_path):
+    (tmp_path / "killed.py").write_text(KILLED)
+    words = [
+        *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"),
+        *("--max-restarts", "1", tmp_path / "killed.py", place / "clips", place / "d"),
+        tmp_path / "t.csv",
+    ]
+    done = subprocess.run([*map(str, words)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert "(exitcode: -9)" in done.stderr
+    shared = score_archive(listener, clips, tmp_path / "t.csv")
+    assert shared.already == 150
+    assert table(shared) == pytest.approx(table(score_archive(listener, clips, tmp_path / "w.csv")))
+    assert set(names_in(tmp_path / "t.csv.journal").values()) == {1}
+    assert len(list((tmp_path / "t.csv.journal").glob("*.jsonl"))) == 2
+
+
+class Store:
+    """What `Together` uses of a store of torch's."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.said: dict[str, bytes] = {}
+
+    def add(self, key: str, by: int) -> int:
+        self.counts[key] += by
+        return self.counts[key]
+
+    def set(self, key: str, value: str) -> None:
+        self.said[key] = value.encode()
+
+    def get(self, key: str) -> bytes:
+        return self.said[key]
+
+
+def test_processes_take_turns_and_must_see_the_same() -> None:
+    store = Store()
+    first, second = Together(store, 0, 2), Together(store, 1, 2)
+    taken, other = first.take(5), second.take(5)
+    assert [next(taken), next(other), next(other), next(taken), next(other)] == [0, 1, 2, 3, 4]
+    assert list(taken) == list(other) == []
+    first.agree("this")
+    with pytest.raises(RunError, match="different recordings"):
+        second.agree("that")
+
+
+def _nothing() -> None:
+    pass
+
+
+def _dies_once(path: str) -> str:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return path
+    os._exit(1)
+
+
+def _dies(path: str) -> None:
+    os._exit(1)
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_nothing_but_time(tmp_path) -> None:
+    mark = tmp_path / "mark"
+    mark.touch()
+    jobs = [(n, str(mark if n == 3 else tmp_path / str(n))) for n in range(9)]
+    found = list(as_they_come(_dies_once, iter(jobs), 2, _nothing, ()))
+    assert sorted(found) == jobs
+    assert not mark.exists()
+    with pytest.raises(RunError, match="died 3 times"):
+        list(as_they_come(_dies, [(0, "x")], 1, _nothing, ()))
+
+
+@pytest.mark.slow
+def test_several_workers_give_what_one_gives(place, listener, clips, tmp_path) -> None:
+    several = Listener.open(place / "d", workers=2)
+    one = score_archive(listener, clips, tmp_path / "1.csv")
+    two = score_archive(several, clips, tmp_path / "2.csv")
+    assert list(one.rows) == list(two.rows)
+    assert table(two) == pytest.approx(table(one), abs=1e-5)
+
+
+def test_what_other_processes_wrote_elsewhere_is_missed(listener, clips, tmp_path) -> None:
+    with (
+        Journal(tmp_path / "j", TOLD) as journal,
+        pytest.raises(RunError, match="2 of 2 recordings are not in it"),
+    ):
+        archive_tables.rows_of(journal, clips[:2])
+
+
+# The command.
+
+
+def call(*words: object, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "earwitness", "score", *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def told(place) -> subprocess.CompletedProcess:
+    some = place / "some"
+    some.mkdir()
+    for path in sorted((place / "clips" / "a").iterdir())[:30]:
+        for name in (path.name, f"again-{path.name}", f"more-{path.name}"):
+            (some / name).write_bytes(path.read_bytes())
+    (some / "bad.wav").write_bytes(b"nothing")
+    words = ("some", "-d", "d", "-o", "s.csv", "--segments", "g.parquet")
+    return call(*words, cwd=place)
+
+
+def test_a_folder_becomes_a_score_file_and_says_what_failed(place, told) -> None:
+    assert told.returncode == 1, told.stderr
+    assert "failed: some/bad.wav: not audio" in told.stderr
+    assert "1 of 91 file(s) not scored" in told.stderr
+    assert "90 of 91 recordings scored" in told.stdout
+    assert "x real time" in told.stdout
+    scores = Scores.read(place / "s.csv")
+    assert scores.ids == sorted(scores.ids)
+    assert len(scores) == 90
+    side = json.loads((place / "s.csv.json").read_text())
+    assert [one["id"] for one in side["coverage"]["failed"]] == ["some/bad.wav"]
+    frame = pl.read_csv(place / "s.csv")
+    assert frame.columns == ["file_name", "score", "label", "worst", "seconds", "windows"]
+
+
+def test_segments_are_each_windows_place_and_score(place, told) -> None:
+    whole, parts = pl.read_csv(place / "s.csv"), pl.read_parquet(place / "g.parquet")
+    means = parts.group_by("file_name", maintain_order=True).agg(
+        pl.col("score").mean(), pl.col("end").max(), pl.len().alias("windows")
+    )
+    assert means["file_name"].to_list() == whole["file_name"].to_list()
+    assert means["score"].to_numpy() == pytest.approx(whole["score"].to_numpy())
+    assert means["end"].to_list() == whole["seconds"].to_list()
+    assert means["windows"].to_list() == whole["windows"].to_list()
+    one = parts.filter(pl.col("file_name") == "some/059.flac")
+    assert one["start"].to_list() == [0.0, 0.5, 1.0, 1.17]
+
+
+def test_again_it_does_nothing_and_parquet_says_the_same(place, told) -> None:
+    before = (place / "s.csv").read_bytes()
+    again = call("some", "-d", "d", "-o", "s.csv", "--skip-bad", cwd=place)
+    assert again.returncode == 0
+    assert "90 of them earlier" in again.stdout
+    assert (place / "s.csv").read_bytes() == before
+    other = call("some", "-d", "d", "-o", "s.parquet", "--skip-bad", cwd=place)
+    assert other.returncode == 0, other.stderr
+    assert pl.read_parquet(place / "s.parquet").equals(pl.read_csv(place / "s.csv"))
+    stored, plain = Scores.read(place / "s.parquet"), Scores.read(place / "s.csv")
+    assert stored.ids == plain.ids
+    assert stored.values.tolist() == plain.values.tolist()
+    (place / "no.parquet").write_bytes(b"PAR1 and nothing")
+    with pytest.raises(ProtocolError, match="not a Parquet file"):
+        Scores.read(place / "no.parquet")
+
+
+WRONG = {
+    ("some", "-d", "d", "-o", "s.xls"): (2, "ends in .csv, .tsv, .parquet"),
+    ("some", "-d", "d", "--segments", "g.csv"): (2, "goes with --out"),
+    ("some", "-d", "d", "-o", "n.csv", "--segments", "n.csv"): (2, "written twice"),
+    ("some", "-d", "d", "-o", "n.csv", "--device", "cuda:99"): (2, "can't be used"),
+    ("some", "-d", "d", "-o", "s.csv", "--window", "0.5"): (2, "another windows"),
+    ("some", "-d", "d", "--workers", "0"): (2, "workers"),
+    ("some/bad.wav", "-d", "d", "-o", "b.csv"): (1, "none of the 1 recordings can be used"),
+}
+
+
+@pytest.mark.parametrize("words", WRONG, ids=" ".join)
+def test_wrong_usage(words, place, told) -> None:
+    code, message = WRONG[words]
+    found = call(*words, cwd=place)
+    assert (found.returncode, message in found.stderr) == (code, True), found.stderr
+    assert "Traceback" not in found.stderr
