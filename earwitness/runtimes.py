@@ -8,7 +8,7 @@ from earwitness.errors import CheckpointError, SettingsError
 if TYPE_CHECKING:
     from earwitness.windows import ScoresClips
 
-__all__ = ["Runtime", "open_detector"]
+__all__ = ["Runtime", "open_detector", "use_one_thread"]
 
 Runtime = Literal["torch", "onnx"]
 
@@ -48,3 +48,11 @@ def open_detector(
     except (RuntimeError, AssertionError) as error:  # torch's ways to say that there is none
         reason = str(error).splitlines()[0]
         raise SettingsError(f"device {device!r} can't be used ({reason}).") from None
+
+
+def use_one_thread(detector: "ScoresClips") -> None:
+    """Have torch, if the detector runs on it, compute in the thread that asks and in no others."""
+    if hasattr(detector, "device"):
+        import torch
+
+        torch.set_num_threads(1)

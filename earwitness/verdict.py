@@ -2,13 +2,25 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from earwitness.calibration import Calibration
 from earwitness.errors import CheckpointError
 from earwitness.windows import ScoresClips
 
 __all__ = ["ScoreTable", "calibration_of", "explain_worth", "put_calibration", "worth_of_card"]
+
+
+class Carded(Protocol):
+    """What has a card, and a digest of what it is the card of."""
+
+    @property
+    def card(self) -> dict[str, Any]:
+        """The card."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256."""
 
 
 class ScoreTable:
@@ -49,7 +61,7 @@ def put_calibration(folder: str | Path, calibration: Calibration) -> None:
     annotate(folder, calibration={**calibration.to_dict(), "of_weights": weights})
 
 
-def calibration_of(detector: ScoresClips) -> Calibration:
+def calibration_of(detector: Carded) -> Calibration:
     """The calibration in a detector's card.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness import audio
@@ -83,6 +83,7 @@ def test_what_is_no_archive_is_refused(place, tmp_path) -> None:
         gather([])
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-1, 2**26), min_size=1, max_size=200))
 def test_chunks_part_the_list_by_number_and_size(sizes) -> None:
     recordings = [Recording(str(n), str(n), size, 0) for n, size in enumerate(sizes)]

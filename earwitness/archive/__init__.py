@@ -16,7 +16,7 @@ from earwitness.archive.claims import Alone, Together, claims
 from earwitness.archive.journal import Journal, Outcome
 from earwitness.archive.listening import hear, hear_here, open_here
 from earwitness.archive.recordings import Recording, chunks, gather
-from earwitness.archive.tables import FORMATS, Row, rows_of, write_scores, write_segments
+from earwitness.archive.tables import FORMATS, Row, rows_of, window_starts, write_scores, write_segments
 from earwitness.audio import SAMPLE_RATE
 from earwitness.errors import SettingsError
 from earwitness.processes import as_they_come, cores
@@ -25,7 +25,7 @@ from earwitness.windows import ScoresClips, Windows
 
 __all__ = [
     "FORMATS", "Heard", "Journal", "Listener", "Outcome", "Recording", "Row", "gather", "hear_all",
-    "score_archive", "write_scores", "write_segments",
+    "score_archive", "window_starts", "write_scores", "write_segments",
 ]  # fmt: skip
 
 

@@ -1,9 +1,10 @@
 """What one worker does: recordings are decoded and cut into windows, and windows of successive
 recordings are scored together. Memory is bounded, however long a recording is."""
 
-import ctypes
 from collections.abc import Sequence
+from math import inf
 from pathlib import Path
+from time import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,47 +14,47 @@ from earwitness.archive.recordings import Recording
 from earwitness.audio import SAMPLE_RATE
 from earwitness.blocks import Heard, blocks, windows_of
 from earwitness.errors import AudioError
-from earwitness.runtimes import Runtime, open_detector
+from earwitness.processes import keep_memory
+from earwitness.runtimes import Runtime, open_detector, use_one_thread
 from earwitness.windows import ScoresClips, Windows
 
-__all__ = ["hear", "hear_here", "open_here"]
+__all__ = ["hear", "hear_here", "open_here", "what_is_here"]
 
 _TOGETHER = 32  # windows; with more the network leaves the processor's cache
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 _here: list[tuple[ScoresClips, Windows]] = []  # what this worker process listens with
 
 
-def open_here(folder: Path, runtime: Runtime | None, device: str, policy: Windows) -> None:
-    """Make this process a worker: one thread, and a detector of its own."""
-    _keep_memory()
+def open_here(folder: Path, runtime: Runtime | None, device: str, policy: Windows | None) -> None:
+    """Make this process a worker: one thread, and a detector of its own, heard in its own windows."""
+    keep_memory()
     detector = open_detector(folder, runtime, device=device, threads=1)
-    if hasattr(detector, "device"):
-        import torch
-
-        torch.set_num_threads(1)
-    _here[:] = [(detector, policy)]
+    use_one_thread(detector)
+    _here[:] = [(detector, policy or detector.windows)]
 
 
-def _keep_memory() -> None:
-    """Have the C library (glibc's) hold on to the memory of large arrays from one batch to the next.
-
-    Given back to the system each time, a fifth of the time goes into getting zeroed pages again.
-    """
-    try:
-        change = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError, TypeError):  # another C library
-        return
-    change(_TRIM_THRESHOLD, 2**30)
-    change(_MMAP_THRESHOLD, 2**28)
+def what_is_here() -> tuple[ScoresClips, Windows]:
+    """The worker's own detector, and how it listens."""
+    return _here[0]
 
 
-def hear_here(recordings: Sequence[Recording]) -> list[Outcome]:
+def hear_here(
+    recordings: Sequence[Recording], most_seconds: float = inf, untils: Sequence[float] = ()
+) -> list[Outcome]:
     """`hear` with the worker's own detector."""
-    return hear(*_here[0], recordings)
+    return hear(*_here[0], recordings, most_seconds, untils)
 
 
-def hear(detector: ScoresClips, policy: Windows, recordings: Sequence[Recording]) -> list[Outcome]:
-    """Outcomes of the recordings, in their order; one that can't be used says why."""
+def hear(
+    detector: ScoresClips,
+    policy: Windows,
+    recordings: Sequence[Recording],
+    most_seconds: float = inf,
+    untils: Sequence[float] = (),
+) -> list[Outcome]:
+    """Outcomes of the recordings, in their order; one that can't be used says why.
+
+    So is one of more than ``most_seconds``, or not done at its time in ``untils`` (`time.time`).
+    """
     together = _Together(detector, len(recordings))
     window, hop = (round(seconds * SAMPLE_RATE) for seconds in (policy.seconds, policy.hop))
     samples, failed = [0] * len(recordings), {}
@@ -61,6 +62,10 @@ def hear(detector: ScoresClips, policy: Windows, recordings: Sequence[Recording]
         heard = Heard()
         try:
             for _, row in windows_of(blocks(recording.path), window, hop, heard):
+                if heard.seconds > most_seconds:
+                    raise AudioError(recording.path, f"longer than {most_seconds:g} s")
+                if untils and time() > untils[place]:
+                    raise AudioError(recording.path, "it took longer than is allowed")
                 together.add(place, row)
         except AudioError as error:
             failed[place] = error.reason

@@ -15,7 +15,7 @@ from earwitness.windows import Windows
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["FORMATS", "Row", "rows_of", "write_scores", "write_segments"]
+__all__ = ["FORMATS", "Row", "rows_of", "window_starts", "write_scores", "write_segments"]
 
 FORMATS = (".csv", ".tsv", ".parquet")
 
@@ -102,7 +102,7 @@ def write_segments(
     for n, one in enumerate(journal.read()):
         if last.get(one.name) != n or one.failed is not None:
             continue
-        for begin, own in zip(_starts(one.samples, policy), one.scores, strict=True):
+        for begin, own in zip(window_starts(one.samples, policy), one.scores, strict=True):
             owner.append(place[one.name])
             start.append(begin / SAMPLE_RATE)
             end.append(min(begin + round(policy.seconds * SAMPLE_RATE), one.samples) / SAMPLE_RATE)
@@ -113,7 +113,8 @@ def write_segments(
     _write(path, whole.select("file_name", "start", "end", "score"))
 
 
-def _starts(samples: int, policy: Windows) -> list[int]:
+def window_starts(samples: int, policy: Windows) -> list[int]:
+    """Where the windows of a recording begin, in samples."""
     return windows(samples, *(round(s * SAMPLE_RATE) for s in (policy.seconds, policy.hop)))
 
 
