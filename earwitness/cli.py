@@ -35,6 +35,7 @@ from earwitness.score_verbs import compare_score_files, evaluate, metrics
 from earwitness.scoring_verbs import score
 from earwitness.select_verbs import select
 from earwitness.terminal import print_table
+from earwitness.web_verbs import app as page
 from earwitness.web_verbs import serve
 
 __all__ = ["app", "main"]
@@ -284,6 +285,7 @@ for verb in (
     serve,
 ):
     app.command()(verb)
+app.command(name="app")(page)
 app.command(name="manifest")(manifest)  # the same as `corpus manifest`, from before there was that
 app.add_typer(corpus, name="corpus")
 app.add_typer(differential, name="differential")

@@ -29,7 +29,7 @@ def explain(
         typer.Option(
             "--out",
             "-o",
-            help=".html, .png or .json [default: explanation.html]; with --manifest a folder "
+            help=".html, .pdf, .png or .json [default: explanation.html]; with --manifest a folder "
             "[default: explanations]",
         ),
     ] = None,
@@ -39,7 +39,8 @@ def explain(
     form: Annotated[
         str | None,
         typer.Option(
-            "--as", help="with --manifest: html, png or json, one for each recording [default: html]"
+            "--as",
+            help="with --manifest: html, pdf, png or json, one for each recording [default: html]",
         ),
     ] = None,
     method: Annotated[

@@ -29,6 +29,7 @@ __all__ = [
     "Threshold",
     "Unit",
     "Where",
+    "as_conditions",
     "as_reading",
     "join_key",
     "read_judged",
@@ -93,7 +94,7 @@ def read_key(
         if where or layout or unit not in ("auto", "trial"):
             raise SettingsError("--where, --layout and --unit are about a --protocol; there is none.")
         return None
-    conditions = dict(_condition(text) for text in where or [])
+    conditions = as_conditions(where)
     asked = [name.strip() for one in by or [] for name in one.split(",")]
     drawn = [] if unit in ("auto", "trial") else [name.strip() for name in unit.split(",")]
     needed = [name for name in (*conditions, *asked, *drawn) if name != "label"]
@@ -114,6 +115,15 @@ def read_key(
             "trials are left; both are needed. Bonafide trials have no attack: see --by attack."
         )
     return chosen, whole
+
+
+def as_conditions(where: Sequence[str] | None) -> dict[str, str]:
+    """Columns and their values, of ``--where column=value``.
+
+    >>> as_conditions(["split=dev"])
+    {'split': 'dev'}
+    """
+    return dict(_condition(text) for text in where or [])
 
 
 def _condition(text: str) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import typer
 from earwitness.errors import RunError, SettingsError
 from earwitness.files import require_new_outputs, write_json
 from earwitness.runtimes import Runtime
+from earwitness.score_inputs import as_conditions
 
 if TYPE_CHECKING:
     from earwitness.archive import Heard, Listener, Recording
@@ -31,6 +32,9 @@ def score(
         typer.Option("--out", "-o", "--csv", help="score file: .csv, .tsv or .parquet"),
     ] = None,
     segments: Annotated[Path | None, typer.Option(help="with --out: each window's score here")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="of manifests: only these trials, such as split=dev")
+    ] = None,
     window: Annotated[float | None, typer.Option(help="seconds scored at a time")] = None,
     hop: Annotated[float | None, typer.Option(help="seconds between windows")] = None,
     skip_bad: Annotated[bool, typer.Option(help="count unusable files instead of failing")] = False,
@@ -60,7 +64,7 @@ def score(
     seconds = own.seconds if window is None else window
     policy = Windows(seconds, min(own.hop, seconds) if hop is None else hop)
     listener = _with(listener, windows=policy)
-    recordings = gather(inputs)
+    recordings = gather(inputs, as_conditions(where))
     calibration = calibration_of(listener.detector) if llr else None
     if out is None:
         failed = _say_all(listener, recordings, calibration)

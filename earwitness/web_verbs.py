@@ -1,9 +1,11 @@
-"""The verb ``serve``: a detector over HTTP."""
+"""The verbs ``serve``, a detector over HTTP, and ``app``, a page for a person."""
 
 import os
 import signal
 import socket
 import sys
+import threading
+import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,10 +18,11 @@ from earwitness.runtimes import Runtime
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["serve"]
+__all__ = ["app", "serve"]
 
 _TOKEN = "EARWITNESS_TOKEN"
 _HERE = ("127.0.0.1", "::1", "localhost")
+_SOON = 0.7  # seconds, in which the server is up
 _GRACE = 30  # seconds in which what is being served is finished
 
 
@@ -63,13 +66,35 @@ def serve(
             raise
         raise MissingExtra("the service", "serve") from None
     hosts = (*ServiceSettings.hosts, host, *(names or ()))
-    app = create_service(
+    service = create_service(
         ServiceSettings(
             detector, runtime, token, ("*",) if token else hosts, megabytes, seconds,
             upload_seconds=upload_seconds, patience=patience, at_once=at_once, workers=workers,
         )
     )  # fmt: skip
-    _listen(app, host, port, at_once)
+    _listen(service, host, port, at_once)
+
+
+def app(
+    detector: Annotated[Path, typer.Argument(help="folder of a detector with landmarks")],
+    cases: Annotated[Path, typer.Option(help="folder that keeps the cases")] = Path("earwitness-cases"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 for any that is free")] = 8765,
+    odds: Annotated[
+        float, typer.Option(min=1, help="calibrated evidence below so much to one: inconclusive")
+    ] = 10.0,
+    megabytes: Annotated[float, typer.Option(min=0.001, help="most of one recording")] = 1000.0,
+    browser: Annotated[bool, typer.Option(help="open the page")] = True,
+) -> None:
+    """A page for this machine alone: hear a recording, see why, compare, keep notes, write reports."""
+    try:
+        from earwitness.web.page import PageSettings, create_page
+    except ModuleNotFoundError as error:
+        if error.name in ("torch", "safetensors"):
+            raise
+        raise MissingExtra("the page", "app") from None
+    page = create_page(PageSettings(detector, cases, odds, megabytes))
+    typer.echo(f"cases are kept in {cases.resolve()}", err=True)
+    _listen(page, "127.0.0.1", port, 64, browser)
 
 
 def _token(path: Path | None) -> str | None:
@@ -81,7 +106,7 @@ def _token(path: Path | None) -> str | None:
     return token
 
 
-def _listen(app: "FastAPI", host: str, port: int, at_once: int) -> None:
+def _listen(served: "FastAPI", host: str, port: int, at_once: int, browser: bool = False) -> None:
     """Serve until a signal, saying where."""
     import uvicorn
 
@@ -98,9 +123,12 @@ def _listen(app: "FastAPI", host: str, port: int, at_once: int) -> None:
                 f"can't listen on {host}, port {port} ({error.strerror}); try another --port."
             ) from None
         shown = f"[{host}]" if ":" in host else host
-        typer.echo(f"listening on http://{shown}:{listener.getsockname()[1]}", err=True)
+        address = f"http://{shown}:{listener.getsockname()[1]}"
+        typer.echo(f"listening on {address}", err=True)
+        if browser:
+            threading.Timer(_SOON, webbrowser.open, [address]).start()
         config = uvicorn.Config(
-            app,
+            served,
             http=PatientProtocol,
             log_level="warning",
             access_log=False,

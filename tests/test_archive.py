@@ -73,6 +73,26 @@ def test_folders_files_and_manifests_are_one_sorted_list(place, tmp_path) -> Non
     ]
 
 
+def test_trials_of_a_manifest_are_chosen_by_its_columns(tmp_path) -> None:
+    lines = [
+        "id,path,label,split,codec",
+        "a,a.wav,spoof,dev,x",
+        "b,b.wav,spoof,dev,y",
+        "c,c.wav,spoof,test,x",
+    ]
+    (tmp_path / "m.csv").write_text("\n".join(lines) + "\n")
+
+    def chosen(**where: str) -> list[str]:
+        return [one.name for one in gather([tmp_path / "m.csv"], where)]
+
+    assert chosen(split="dev") == ["a", "b"]
+    assert chosen(split="dev|test", codec="x") == ["a", "c"]
+    with pytest.raises(ProtocolError, match=r"no trial has split=def; did you mean 'dev'\?"):
+        chosen(split="def")
+    with pytest.raises(SettingsError, match="is none"):
+        gather(["a.wav"], {"split": "dev"})
+
+
 def test_what_is_no_archive_is_refused(place, tmp_path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ProtocolError, match=r"no recordings are in it; expected files named \.wav"):

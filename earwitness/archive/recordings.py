@@ -1,12 +1,12 @@
 """Which recordings an archive has: named files, folders with all that is in them, manifests."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.audio import EXTENSIONS
-from earwitness.errors import ProtocolError, SettingsError
+from earwitness.errors import ProtocolError, SettingsError, nearest
 from earwitness.trials import Manifest
 
 __all__ = ["Recording", "chunks", "gather"]
@@ -35,21 +35,23 @@ class Recording:
         return cls(name, path, told.st_size, told.st_mtime_ns, label)
 
 
-def gather(inputs: Sequence[str | Path]) -> list[Recording]:
+def gather(inputs: Sequence[str | Path], where: Mapping[str, str] | None = None) -> list[Recording]:
     """All recordings of these files, folders (and theirs) and manifests, in order of their names.
 
     A file is named as it was given, one of a folder by its path from there on, one of a manifest by
-    its trial's id. In folders, files are taken by extension (`audio.EXTENSIONS`).
+    its trial's id. In folders, files are taken by extension (`audio.EXTENSIONS`). ``where`` chooses
+    among manifests' trials by their columns: ``{"split": "dev|test"}``.
 
     >>> [one.name for one in gather(["b.wav", "a.wav"])]
     ['a.wav', 'b.wav']
 
     Raises:
-        SettingsError: a recording is named twice.
-        ProtocolError: a folder without recordings, or a manifest that cannot be used.
+        SettingsError: a recording is named twice, or ``where`` is said of what is no manifest.
+        ProtocolError: a folder without recordings, a manifest that cannot be used, or no trial is left.
     """
     found = sorted(
-        (one for path in inputs for one in _of(Path(path))), key=lambda recording: recording.name
+        (one for path in inputs for one in _of(Path(path), where or {})),
+        key=lambda recording: recording.name,
     )
     if not found:
         raise SettingsError("no recordings are named.")
@@ -76,15 +78,30 @@ def chunks(recordings: Sequence[Recording]) -> list[Sequence[Recording]]:
     return [recordings[begin:end] for begin, end in zip(cuts, ends, strict=True)]
 
 
-def _of(path: Path) -> Iterator[Recording]:
+def _of(path: Path, where: Mapping[str, str]) -> Iterator[Recording]:
+    if where and (path.is_dir() or path.suffix.lower() not in _LISTS):
+        raise SettingsError(f"--where chooses among the trials of manifests; {path} is none.")
     if path.is_dir():
         yield from _of_folder(path)
     elif path.suffix.lower() in _LISTS:
-        manifest = Manifest.read(path)
+        manifest = _chosen(Manifest.read(path), where)
         for trial in manifest:
             yield Recording.of(trial.id, str(manifest.path(trial)), trial.label)
     else:
         yield Recording.of(str(path), str(path))
+
+
+def _chosen(manifest: Manifest, where: Mapping[str, str]) -> Manifest:
+    for column, value in where.items():
+        wanted = {one.strip() for one in value.split("|")}
+        if not any(trial.get(column) in wanted for trial in manifest):
+            there = sorted({trial.get(column) for trial in manifest})
+            raise ProtocolError(
+                f"manifest {manifest.name!r}: no trial has {column}={value}{nearest(value, there)} "
+                f"There are: {', '.join(there[:20])}."
+            )
+        manifest = manifest.where(lambda trial, c=column, w=wanted: trial.get(c) in w)  # type: ignore[misc]
+    return manifest
 
 
 def _of_folder(folder: Path) -> Iterator[Recording]:

@@ -1,6 +1,7 @@
-"""An explanation as one HTML file that opens anywhere, as a picture, or as numbers."""
+"""An explanation as one HTML file that opens anywhere, as a PDF, as a picture, or as numbers."""
 
 import io
+import textwrap
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from earwitness.verdict import worth_of_card
 
 __all__ = ["SUFFIXES", "draw", "render", "write"]
 
-SUFFIXES = (".html", ".png", ".json")
+SUFFIXES = (".html", ".pdf", ".png", ".json")
 _DOTS = 130  # an inch
+_LINES = 54  # on a sheet
 
 
 def write(told: Explanation, path: str | Path) -> None:
-    """Write ``.html``, ``.png`` or ``.json``, atomically.
+    """Write ``.html``, ``.pdf``, ``.png`` or ``.json``, atomically.
 
     Raises:
         SettingsError: another suffix.
@@ -36,6 +38,8 @@ def write(told: Explanation, path: str | Path) -> None:
         write_text(path, render(told))
     elif path.suffix == ".json":
         write_json(path, told.to_dict())
+    elif path.suffix == ".pdf":
+        write_atomically(path, lambda temporary: _print(temporary, told))
     elif path.suffix == ".png":
         image = _stacked([_title(told), *draw(told).values()])
         write_atomically(path, lambda temporary: _save(temporary, image))
@@ -90,6 +94,56 @@ def _method(told: Explanation) -> str:
         return ""
     settings = {k: v for k, v in found.method.items() if k != "name"}
     return f"{found.method['name']} ({', '.join(f'{k} {v}' for k, v in settings.items())})"
+
+
+def _print(path: Path, told: Explanation) -> None:
+    """Sheets of A4: what is said, then the pictures."""
+    from matplotlib.backends.backend_pdf import PdfPages
+
+    about = {"Creator": f"earwitness {earwitness.__version__}", "CreationDate": None}
+    with PdfPages(path, metadata=about) as sheets:
+        for figure in (*_sheets(told), *draw(told).values()):
+            sheets.savefig(figure, bbox_inches=None)
+
+
+def _sheets(told: Explanation) -> list[Figure]:
+    """The words: a heading or a paragraph after another."""
+    said = [
+        ("h", f"{told.name}: {told.word}"),
+        ("p", f"{words.headline(told)} {words.meaning(told)} {words.worth(told.landmarks, told.word)}"),
+        *(
+            [("p", "Synthetic stand-in: says nothing about real speech.")]
+            * bool(told.card.get("stand_in"))
+        ),
+        ("h", "What was measured"),
+        *(("p", one) for one in words.sentences(told)),
+        ("h", "Limits"),
+        *(("p", one) for one in (*words.LIMITS, worth_of_card(told.card))),
+        ("h", "Settings"),
+        ("p", f"File: {told.name}, SHA-256 {told.sha256}"),
+        ("p", f"Detector: {told.detector}"),
+        (
+            "p",
+            f"Windows of {told.windows.seconds} s every {told.windows.hop} s, score {told.score:.6f}",
+        ),
+        ("p", f"earwitness {earwitness.__version__}"),
+    ]
+    lines = [
+        (kind, line)
+        for kind, text in said
+        for line in (*textwrap.wrap(text, 62 if kind == "h" else 96), "")
+    ]
+    return [_sheet(lines[first : first + _LINES]) for first in range(0, len(lines), _LINES)]
+
+
+@styled
+def _sheet(lines: list[tuple[str, str]]) -> Figure:
+    figure = Figure(figsize=(8.27, 11.69))
+    for n, (kind, line) in enumerate(lines):
+        size, weight = (13, "bold") if kind == "h" else (9.5, "normal")
+        y = 0.95 - 0.9 * n / _LINES
+        figure.text(0.08, y, line, fontsize=size, fontweight=weight, va="top", parse_math=False)
+    return figure
 
 
 @styled
