@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from earwitness.errors import SettingsError
+from earwitness.score_inputs import as_conditions
+
 if TYPE_CHECKING:
     from earwitness.trials import Manifest
 
@@ -22,6 +25,13 @@ def export(
         list[Path] | None,
         typer.Option(help="recordings, or a manifest, to check on [default: stand-ins made for it]"),
     ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="only these trials of that manifest, such as split=dev")
+    ] = None,
+    int8: Annotated[
+        Literal["static", "dynamic"] | None,
+        typer.Option(help="8-bit integers; --check then names a manifest with labels"),
+    ] = None,
     calibration: Annotated[
         bool, typer.Option(help="with the calibration in the card, if there is one")
     ] = True,
@@ -34,23 +44,28 @@ def export(
     loaded = Detector.load(detector)
     own = calibration_of(loaded) if calibration and loaded.card.get("calibration") else None
     with tempfile.TemporaryDirectory() as folder:
-        clips = _clips(check, Path(folder))
+        clips = _clips(check, as_conditions(where), Path(folder))
         done = write(
-            loaded, out, clips, format=format, calibration=own,
+            loaded, out, clips, format=format, calibration=own, bits=int8,
             say=lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     found = done.parity
     typer.echo(
-        f"{done.folder}: scores differ by at most {found.score:.1g} on {found.windows} windows of "
-        f"{found.clips} clip(s) ({found.on})"
+        f"{done.folder}: on {found.windows} windows of {found.clips} clip(s) ({found.on}) scores differ "
+        f"by at most {found.score:.1g} from the detector's in float64, {found.float32:.1g} in float32"
     )
+    if done.change is not None:
+        typer.echo(f"{done.change}")
     if format == "onnx":
         typer.echo(f"next: earwitness score RECORDING --detector {done.folder}")
 
 
-def _clips(check: list[Path] | None, folder: Path) -> "Manifest":
+def _clips(check: list[Path] | None, where: dict[str, str], folder: Path) -> "Manifest":
     from earwitness.trials import Manifest, Trial
 
+    listed = check and len(check) == 1 and check[0].suffix in (".csv", ".tsv")
+    if where and not listed:
+        raise SettingsError("--where chooses among the trials of a manifest; --check names none.")
     if not check:
         from earwitness.corpora import synthetic
 
@@ -58,7 +73,7 @@ def _clips(check: list[Path] | None, folder: Path) -> "Manifest":
             folder / "c", domains=("upsampler",), clips=(1, 1, 3), seconds=(1.0, 4.0)
         )
         return Manifest("stand-ins", whole.trials, root=whole.root)
-    if len(check) == 1 and check[0].suffix in (".csv", ".tsv"):
-        return Manifest.read(check[0])
+    if listed:
+        return Manifest.read(check[0]).having(where)
     trials = [Trial(str(path), str(path.resolve()), "unknown") for path in check]
     return Manifest("recordings", trials)

@@ -157,6 +157,24 @@ class Manifest:
         trials = filter(keep, self.trials)
         return Manifest(name or self.name, trials, root=self.root, classes=self.classes)
 
+    def having(self, conditions: Mapping[str, str]) -> "Manifest":
+        """The trials whose columns have the given values; several values: ``"dev|test"``.
+
+        Raises:
+            ProtocolError: no trial is left; says which values there are.
+        """
+        part = self
+        for column, value in conditions.items():
+            wanted = {one.strip() for one in value.split("|")}
+            there = sorted({trial.get(column) for trial in part})
+            if wanted.isdisjoint(there):
+                raise ProtocolError(
+                    f"manifest {self.name!r}: no trial has {column}={value}{nearest(value, there)} "
+                    f"There are: {', '.join(there[:20])}."
+                )
+            part = part.where(lambda trial, c=column, w=wanted: trial.get(c) in w)  # type: ignore[misc]
+        return part
+
     def split(self, column: str = "split") -> dict[str, "Manifest"]:
         """One manifest for each value of a column, in order of appearance."""
         return {

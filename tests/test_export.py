@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
+from scipy.signal import lfilter
 from typer.testing import CliRunner
 
 from earwitness import audio
@@ -19,13 +20,16 @@ from earwitness.detector import Detector, Windows
 from earwitness.errors import CheckpointError, RunError, SettingsError
 from earwitness.export import Graph, export
 from earwitness.export.parity import compare
+from earwitness.frontends import spectra
 from earwitness.onnx_detector import OnnxDetector
 from earwitness.rules import RULES
 from earwitness.rules.base import UNKNOWN
 from earwitness.runtimes import open_detector
 from earwitness.scores import Scores
+from earwitness.trials import Manifest, Trial
 
 pytest.importorskip("onnxscript")
+import onnx
 
 CALIBRATION = Calibration("affine", weights=(1.7,), offset=-0.3)
 
@@ -259,3 +263,96 @@ def test_the_command(detector, clips, tmp_path):
     assert "1 clip(s) (recordings)" in done.output
     again = CliRunner().invoke(app, [str(word) for word in words])
     assert "is there already" in str(again.exception)
+
+
+# In 8-bit integers.
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """A detector with convolutions, and noise that is labelled by which half its score lies in."""
+    folder = tmp_path_factory.mktemp("int8")
+    detector = Detector.build("lfcc", {"name": "resnet", "width": 4}, seed=1, windows=Windows(0.6, 0.6))
+    rng, trials = np.random.default_rng(0), []
+    for n in range(80):
+        colour = rng.uniform(0, 0.98)
+        wave = lfilter([1.0], [1.0, -colour], rng.normal(size=9600))
+        audio.write(folder / f"{n}.wav", 0.3 * wave / np.abs(wave).max())
+        trials.append((detector.score(folder / f"{n}.wav").mean, f"{n}.wav"))
+    middle = np.median([score for score, _ in trials])
+    # Two in ten are labelled wrongly, so that the EER has an interval.
+    named = [
+        Trial(str(n), path, "bonafide" if (score > middle) != (n % 5 == 0) else "spoof")
+        for n, (score, path) in enumerate(trials)
+    ]
+    return detector, Manifest("noise", named, root=folder)
+
+
+def test_int8_is_smaller_scores_alike_and_its_eer_is_checked(judged, tmp_path):
+    detector, clips = judged
+    export(detector, tmp_path / "float", clips, calibration=CALIBRATION)
+    done = export(detector, tmp_path / "int8", clips, calibration=CALIBRATION, bits="static")
+    card = json.loads((tmp_path / "int8" / "card.json").read_text())
+    assert card["precision"] == "int8 (static)"
+    assert card["int8"] == done.change.told()
+    assert done.change.low <= done.change.eer_int8 <= done.change.high
+    assert done.change.clips == 60  # every fourth of each class gave the ranges
+    before, after = (OnnxDetector.load(tmp_path / name, threads=1) for name in ("float", "int8"))
+    assert before.digest != after.digest == card["calibration"]["of_weights"]
+    found = [[one.score(clips.path(t)).mean for t in clips] for one in (before, after)]
+    assert found[0] != found[1]
+    assert np.corrcoef(*found)[0, 1] > 0.8  # of random weights; of a trained network, 0.997
+    kinds = {node.op_type for node in onnx.load(tmp_path / "int8" / "model.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear", "Conv"} <= kinds
+    weights = onnx.load(tmp_path / "int8" / "model.onnx").graph.initializer
+    small = [
+        one.name for one in weights if one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1
+    ]
+    assert small
+    assert all(name.startswith("back_end.") and "head" not in name for name in small)
+
+
+def test_int8_that_changes_the_eer_is_not_written(judged, tmp_path, monkeypatch):
+    detector, clips = judged
+
+    def turned(model, kind, windows):
+        network = onnx.load(model)
+        for one in network.graph.initializer:
+            if one.name.startswith("back_end.head"):
+                one.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(one), one.name))
+        onnx.save(network, model)
+
+    monkeypatch.setattr(exporting.int8, "quantise", turned)
+    with pytest.raises(RunError, match=r"EER .* in int8, .* in float32 .*outside of that interval"):
+        export(detector, tmp_path / "x", clips, bits="static")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_dynamic_int8_is_for_products_of_matrices(judged, tmp_path):
+    detector, clips = judged
+    with pytest.raises(SettingsError, match="quantised by 'static'"):
+        export(detector, tmp_path / "x", clips, bits="dynamic")
+    mlp = Detector.build("lfcc", {"name": "mlp", "hidden": (64, 64)}, seed=1, windows=Windows(0.6, 0.6))
+    done = export(mlp, tmp_path / "m", clips, bits="dynamic")
+    assert done.change.largest_difference > 0
+    kinds = [node.op_type for node in onnx.load(tmp_path / "m" / "model.onnx").graph.node]
+    assert kinds.count("MatMulInteger") == 2  # not the head, and nothing of the front end
+
+
+def test_int8_without_labels_or_of_torch_is_refused(judged, clips, tmp_path):
+    detector, noise = judged
+    unknown = noise.where(lambda trial: trial.label == "spoof")
+    with pytest.raises(SettingsError, match="has 0 labelled bonafide"):
+        export(detector, tmp_path / "x", unknown, bits="static")
+    with pytest.raises(SettingsError, match="--format onnx"):
+        export(detector, tmp_path / "x", noise, bits="static", format="torch")
+
+
+def test_spectra_by_convolution_are_those_of_stft():
+    rng = np.random.default_rng(0)
+    wave = torch.from_numpy(rng.normal(size=(2, 5003)))
+    for length, fft, hop in ((320, 512, 160), (400, 512, 160), (511, 512, 100), (512, 512, 160)):
+        window = torch.hann_window(length, dtype=torch.float64)
+        ours = spectra._as_convolution(wave, window, fft, hop)
+        theirs = spectra.power_spectrum(wave, window, fft, hop)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)  # the basis is in float32

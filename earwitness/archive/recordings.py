@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from earwitness.audio import EXTENSIONS
-from earwitness.errors import ProtocolError, SettingsError, nearest
+from earwitness.errors import ProtocolError, SettingsError
 from earwitness.trials import Manifest
 
 __all__ = ["Recording", "chunks", "gather"]
@@ -84,24 +84,11 @@ def _of(path: Path, where: Mapping[str, str]) -> Iterator[Recording]:
     if path.is_dir():
         yield from _of_folder(path)
     elif path.suffix.lower() in _LISTS:
-        manifest = _chosen(Manifest.read(path), where)
+        manifest = Manifest.read(path).having(where)
         for trial in manifest:
             yield Recording.of(trial.id, str(manifest.path(trial)), trial.label)
     else:
         yield Recording.of(str(path), str(path))
-
-
-def _chosen(manifest: Manifest, where: Mapping[str, str]) -> Manifest:
-    for column, value in where.items():
-        wanted = {one.strip() for one in value.split("|")}
-        if not any(trial.get(column) in wanted for trial in manifest):
-            there = sorted({trial.get(column) for trial in manifest})
-            raise ProtocolError(
-                f"manifest {manifest.name!r}: no trial has {column}={value}{nearest(value, there)} "
-                f"There are: {', '.join(there[:20])}."
-            )
-        manifest = manifest.where(lambda trial, c=column, w=wanted: trial.get(c) in w)  # type: ignore[misc]
-    return manifest
 
 
 def _of_folder(folder: Path) -> Iterator[Recording]:

@@ -6,10 +6,9 @@ import torch
 from torch import Tensor
 
 from earwitness.errors import SettingsError
+from earwitness.frontends.base import exporting
 
-__all__ = ["by_length", "exporting", "require_samples"]
-
-exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # from torch 2.7 on
+__all__ = ["by_length", "require_samples"]
 
 
 def by_length(run: Callable[[Tensor], Tensor], values: Tensor, length: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from earwitness.backends._lengths import exporting
+from earwitness.frontends.base import exporting
 
 __all__ = ["Encoder", "Residual", "stack"]
 

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Frames", "FrontEnd", "masked_mean", "time_mask"]
+__all__ = ["Frames", "FrontEnd", "exporting", "masked_mean", "time_mask"]
+
+exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # from torch 2.7 on
 
 
 @dataclass(frozen=True)
