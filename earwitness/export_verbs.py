@@ -50,9 +50,10 @@ def export(
             say=lambda line: typer.echo(line, err=True),
         )  # fmt: skip
     found = done.parity
+    on = f"{found.windows} windows of {found.clips} clip(s) ({found.on})"
     typer.echo(
-        f"{done.folder}: on {found.windows} windows of {found.clips} clip(s) ({found.on}) scores differ "
-        f"by at most {found.score:.1g} from the detector's in float64, {found.float32:.1g} in float32"
+        f"{done.folder}: on {on} scores differ by at most {found.score:.1g} from the detector's in "
+        f"float64, {found.float32:.1g} in float32"
     )
     if done.change is not None:
         typer.echo(f"{done.change}")
