@@ -25,10 +25,10 @@ demo: setup            ## learn a stand-in stream with naive and rwm, and draw w
 	$(BIN)/earwitness demo
 
 test: setup            ## all tests
-	$(TEST) -n 2 --dist loadfile
+	$(TEST) -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup       ## without the slow ones
-	$(TEST) -n 2 --dist loadfile -m "not slow"
+	$(TEST) -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 lint: setup            ## format, lint, types, import layers
 	$(BIN)/ruff format --check .

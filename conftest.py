@@ -1,4 +1,7 @@
-"""Tests and examples of an optional part that isn't installed are skipped, and say so."""
+"""Tests and examples of an optional part that isn't installed are skipped, and say so.
+
+The files that take longest begin first, so that no worker is left with one of them at the end.
+"""
 
 import doctest
 from collections.abc import Generator
@@ -8,7 +11,14 @@ import pytest
 
 from earwitness.errors import MissingExtra
 
+LONG = ("test_docs.py", "test_crashes.py", "test_running.py", "test_distributed.py")
 OPTIONAL = {"augment": ("pyworld", "audiomentations"), "differential": ("sklearn",)}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, the others as they were; `make test` keeps xdist from ordering them anew."""
+    place = {name: n for n, name in enumerate(LONG)}
+    items.sort(key=lambda item: place.get(item.path.name, len(LONG)))
 
 
 def is_absent(error: BaseException) -> bool:

@@ -24,7 +24,7 @@ from earwitness.landmarks import Landmarks
 from earwitness.scoring import hear_manifest
 from earwitness.verdict import put_calibration
 from earwitness.web.cases import Cases
-from earwitness.web.conclusion import conclude
+from earwitness.web.conclusion import conclude, evidence, line
 from earwitness.web.page import PageSettings, create_page
 from earwitness.web.spectrogram import COLUMNS, picture_and_sound
 from earwitness.windows import Windows
@@ -278,6 +278,11 @@ def test_a_recording_whose_parts_disagree_is_inconclusive(place) -> None:
     # Calibrated, the border is where the evidence is even: here at a score of 3.
     even = changed(told, calibrated=9.0, card=card(offset=-3.0), scores=np.array([9.0, 9.0, 2.0]))
     assert conclude(even).word == "inconclusive"
+    assert evidence(even).tolist() == [6.0, 6.0, -1.0]
+    assert "evidence is even" in line(even)
+    above = changed(told, scores=np.array([-0.5, -2.0]), card={"dev": {"threshold": -1.0}})
+    assert evidence(above).tolist() == [0.5, -1.0]
+    assert line(above) == "The line is the detector's threshold, a score of -1.00."
 
 
 def test_a_calibrated_detector_says_how_sure(place, tmp_path) -> None:

@@ -3,11 +3,14 @@
 from dataclasses import dataclass
 from math import exp, log
 
+import numpy as np
+from numpy.typing import NDArray
+
 from earwitness.calibration import Calibration
 from earwitness.explanation import Explanation
 from earwitness.explanation.words import times
 
-__all__ = ["Conclusion", "conclude"]
+__all__ = ["Conclusion", "conclude", "evidence", "line"]
 
 _RARE = 0.05  # share of held-out recordings
 _MIXED = 0.25  # share of a recording's windows
@@ -66,13 +69,27 @@ def _side(told: Explanation) -> str:
     return "bonafide" if told.score >= (told.threshold or 0.0) else "spoof"
 
 
-def _other_side(told: Explanation, word: str) -> float:
-    """The share of the windows that lie on the other side; 0 of a single one."""
-    scores, border = told.scores, told.threshold or 0.0
+def evidence(told: Explanation) -> NDArray[np.float64]:
+    """What each window says, above 0 for bonafide: its log-likelihood ratio where the detector is
+    calibrated, else how far its score lies from the threshold."""
+    if told.calibrated is None:
+        return told.scores - (told.threshold or 0.0)
+    calibration = Calibration.from_dict(told.card["calibration"], "the detector's card")
+    return calibration.apply(told.scores)
+
+
+def line(told: Explanation) -> str:
+    """Where that is 0, in a sentence."""
     if told.calibrated is not None:
-        calibration = Calibration.from_dict(told.card["calibration"], "the detector's card")
-        scores, border = calibration.apply(scores), 0.0
-    genuine = float((scores >= border).mean())
+        return "The line is where the evidence is even, by the calibration."
+    if told.threshold is None:
+        return "The line is a score of 0; the detector has no threshold."
+    return f"The line is the detector's threshold, a score of {told.threshold:+.2f}."
+
+
+def _other_side(told: Explanation, word: str) -> float:
+    """The share of the windows that speak against the whole; 0 of a single one."""
+    genuine = float((evidence(told) >= 0).mean())
     return 1 - genuine if word == "bonafide" else genuine
 
 

@@ -15,7 +15,7 @@ from earwitness.landmarks import Landmarks
 from earwitness.scoring import require_testimony
 from earwitness.verdict import worth_of_card
 from earwitness.web.cases import Case
-from earwitness.web.conclusion import conclude
+from earwitness.web.conclusion import conclude, evidence, line
 from earwitness.web.spectrogram import picture_and_sound
 
 __all__ = ["Hearing"]
@@ -96,6 +96,8 @@ class Hearing:
             "conclusion": conclusion.word,
             "why": conclusion.why,
             "confidence": conclusion.confidence,
+            "line": line(told),
+            "evidence": evidence(told).tolist(),
             "word": told.word,
             "headline": words.headline(told),
             "meaning": words.meaning(told),

@@ -272,7 +272,8 @@ function timeline(article, one) {
   image.src = `/api/cases/${one.id}/spectrogram`;
   image.alt = `Spectrogram of ${one.name}, ${clock(told.seconds)}, 0 to 8 kHz`;
   article.querySelector(".end").textContent = clock(told.seconds);
-  const parts = grouped(told), most = Math.max(1e-9, ...parts.map((part) => Math.abs(part.score)));
+  const parts = grouped(told), most = Math.max(1e-9, ...parts.map((part) => Math.abs(part.evidence)));
+  article.querySelector(".line").textContent = told.line;
   const buttons = parts.map((part, n) => segment(part, n, most, told.seconds));
   let until = Infinity;
   buttons.forEach((button, n) => {
@@ -332,25 +333,26 @@ function grouped(told) {
   const size = Math.ceil(windows.length / MOST_SEGMENTS), parts = [];
   for (let n = 0; n < windows.length; n += size) {
     const some = windows.slice(n, n + size), after = windows[n + size];
-    const score = some.reduce((sum, one) => sum + one.score, 0) / some.length;
+    const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
+    const score = mean(some.map((one) => one.score)), evidence = mean(told.evidence.slice(n, n + size));
     const end = Math.min(seconds, some[some.length - 1].start + length);
-    parts.push({ start: some[0].start, end, shown: after ? after.start : seconds, score, count: some.length });
+    parts.push({ start: some[0].start, end, shown: after ? after.start : seconds, score, evidence, count: some.length });
   }
   return parts;
 }
 
 function segment(part, n, most, seconds) {
   const button = document.createElement("button"), bar = document.createElement("i");
-  const side = part.score >= 0 ? "bonafide" : "spoof";
+  const side = part.evidence >= 0 ? "bonafide" : "spoof";
   const of = part.count > 1 ? `, mean of ${part.count} windows` : "";
   button.type = "button";
   button.className = side;
   button.tabIndex = n ? -1 : 0;
   button.style.left = `${100 * part.start / seconds}%`;
   button.style.width = `${100 * (part.shown - part.start) / seconds}%`;
-  button.setAttribute("aria-label", `${part.start.toFixed(1)} to ${part.end.toFixed(1)} s: ${side}, score ${signed(part.score)}${of}`);
+  button.setAttribute("aria-label", `${part.start.toFixed(1)} to ${part.end.toFixed(1)} s: speaks for ${side}, score ${signed(part.score)}${of}`);
   button.title = button.getAttribute("aria-label");
-  bar.style.height = `${Math.max(2, 48 * Math.abs(part.score) / most)}%`;
+  bar.style.height = `${Math.max(2, 48 * Math.abs(part.evidence) / most)}%`;
   button.append(bar);
   return button;
 }
