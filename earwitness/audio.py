@@ -7,6 +7,8 @@ PyAV, and each clip names its decoder so that a run can count them. A file that 
 an `AudioError` with path and reason, never a shorter or an invented wave.
 """
 
+import os
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,11 +31,13 @@ __all__ = [
     "Clip",
     "DecodingReport",
     "crop_or_repeat",
+    "openable",
     "pad",
     "pyav_blocks",
     "random_start",
     "read",
     "read_many",
+    "require_file",
     "seconds_of",
     "windows",
     "write",
@@ -47,6 +51,13 @@ Wave = NDArray[np.float32]
 OnError = Literal["raise", "skip"]
 _LONGEST = 2**31  # samples over all channels (37 h at 16 kHz): a header that says more is wrong
 _GAP_SECONDS = 0.01  # below any codec's frame, above the rounding of a container's time stamps
+# Of FFmpeg's formats those of recordings: others, such as playlists, make it open further files and
+# addresses that are named inside.
+_FORMATS = {
+    "format_whitelist": "aac,ac3,aiff,amr,amrnb,amrwb,ape,asf,au,avi,caf,eac3,flac,matroska,mov,mp3,"
+    "ogg,opus,tta,voc,w64,wav,webm,wv",
+    "protocol_whitelist": "file,pipe",
+}
 FULL_SCALE = 0.99  # 8-bit full scale is 127/128
 
 
@@ -110,7 +121,7 @@ def read(path: str | Path, *, check: bool = True) -> Clip:
             with NaN or infinite samples, constant, or clipped to a constant.
     """
     path = Path(path)
-    _require_file(path)
+    require_file(path)
     try:
         (frames, rate), decoder = _by_soundfile(path), "soundfile"
     except _Refused as refusal:
@@ -138,9 +149,9 @@ def seconds_of(path: str | Path) -> float:
         AudioError: missing, a folder, not audio, or empty.
     """
     path = Path(path)
-    _require_file(path)
+    require_file(path)
     try:
-        told = soundfile.info(path)
+        told = soundfile.info(openable(path))
     except soundfile.LibsndfileError:
         return read(path, check=False).duration
     if not told.frames or told.frames > _LONGEST:
@@ -279,11 +290,22 @@ class _Refused(Exception):
     """libsndfile does not read the file; the message is its reason."""
 
 
-def _require_file(path: Path) -> None:
+def openable(path: Path) -> str | bytes:
+    """A path as soundfile opens it, of whatever bytes its name is."""
+    return str(path) if sys.platform == "win32" else os.fsencode(path)
+
+
+def require_file(path: Path) -> None:
+    """Raise `AudioError` for what can't be a recording, before it is opened."""
     if path.is_dir():
         raise AudioError(path, "a folder, expected an audio file")
-    if not path.is_file():
-        raise AudioError(path, "no such file")
+    try:
+        there = path.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have, or no right to look
+        raise AudioError(path, f"can't be read ({error})") from None
+    if not there:
+        what = "no recording, but a device or a pipe" if path.exists() else "no such file"
+        raise AudioError(path, what)
     if path.stat().st_size == 0:
         raise AudioError(path, "empty: 0 bytes")
     if path.suffix.lower() == ".raw":
@@ -306,7 +328,7 @@ def _require_signal(path: Path, wave: Wave, rate: int) -> None:
 def _by_soundfile(path: Path) -> tuple[Wave, int]:
     """Frames of shape (samples, channels) and the rate."""
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(openable(path)) as file:
             declared, rate = file.frames, file.samplerate
             if declared * file.channels > _LONGEST:
                 raise _Refused(f"its header declares {declared} samples")
@@ -335,7 +357,7 @@ def pyav_blocks(path: Path, refusal: str) -> Iterator[tuple[Wave, int]]:
         raise AudioError(path, f"libsndfile: {refusal}; {hint}") from None
     try:
         # Through an open file: FFmpeg takes a name with a colon for an address.
-        with open(path, "rb") as file, av.open(file, mode="r") as container:
+        with open(path, "rb") as file, av.open(file, mode="r", options=_FORMATS) as container:
             if not container.streams.audio:
                 raise AudioError(path, f"no audio in it (libsndfile: {refusal})")
             stream = container.streams.audio[0]

@@ -20,6 +20,7 @@ __all__ = ["Heard", "blocks", "windows_of"]
 
 Wave = NDArray[np.float32]
 _WHOLE_SECONDS = 300.0  # up to here a recording is read whole
+_WHOLE_SAMPLES = 300 * 48_000 * 2  # of all channels
 _UNKNOWN_BYTES = 2**20
 _BLOCK = 10  # seconds
 
@@ -36,17 +37,21 @@ class Heard:
         return self.samples / audio.SAMPLE_RATE
 
 
-def blocks(path: str | Path, *, whole_seconds: float = _WHOLE_SECONDS) -> Iterator[Wave]:
+def blocks(
+    path: str | Path, *, whole_seconds: float = _WHOLE_SECONDS, most_seconds: float = np.inf
+) -> Iterator[Wave]:
     """A recording's wave, float32, mono, 16 kHz, piece by piece.
 
-    Recordings of up to ``whole_seconds`` come in one piece; those whose length libsndfile doesn't know,
-    up to a mebibyte.
+    Recordings of up to ``whole_seconds`` come in one piece, unless many channels or a high rate make
+    them large; those whose length libsndfile doesn't know, up to a mebibyte.
 
     Raises:
-        AudioError: as of `audio.read`; of a long recording, when the fault is met.
+        AudioError: as of `audio.read`; of a long recording, when the fault is met. Its header says that
+            it has more than ``most_seconds``.
     """
     path = Path(path)
-    if _is_short(path, whole_seconds):
+    audio.require_file(path)
+    if _is_short(path, whole_seconds, most_seconds):
         yield audio.read(path).wave
         return
     seen, low, high, quietest = 0, np.inf, -np.inf, np.inf
@@ -98,19 +103,22 @@ def windows_of(
     yield last, audio.crop_or_repeat(kept[last - first :], window)
 
 
-def _is_short(path: Path, seconds: float) -> bool:
+def _is_short(path: Path, seconds: float, most_seconds: float) -> bool:
     try:
-        told = soundfile.info(path)
-        return bool(told.frames <= seconds * told.samplerate)
+        told = soundfile.info(audio.openable(path))
     except (soundfile.LibsndfileError, TypeError):
-        return not path.is_file() or path.stat().st_size <= _UNKNOWN_BYTES
+        return path.stat().st_size <= _UNKNOWN_BYTES
+    if told.frames > most_seconds * told.samplerate:
+        raise AudioError(path, f"longer than {most_seconds:g} s")
+    small = told.frames * told.channels <= _WHOLE_SAMPLES
+    return bool(told.frames <= seconds * told.samplerate and small)
 
 
 def _decoded(path: Path) -> Iterator[tuple[Wave, int]]:
     """Frames (samples, channels) and the rate; PyAV takes over where libsndfile gives up."""
     done = 0
     try:
-        with soundfile.SoundFile(path) as file:
+        with soundfile.SoundFile(audio.openable(path)) as file:
             for frames in file.blocks(_BLOCK * file.samplerate, dtype="float32", always_2d=True):
                 done += len(frames)
                 yield frames, file.samplerate

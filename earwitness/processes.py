@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import chain, islice
+from itertools import islice
 from multiprocessing import get_context
 from typing import Any
 
@@ -17,7 +17,6 @@ from earwitness.errors import RunError
 
 __all__ = ["as_they_come", "begin", "cores", "keep_memory", "side_by_side", "tell"]
 
-_DEATHS = 3
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # as malloc.h numbers them
 _worker: dict[str, Any] = {}  # what a worker process was started with
 
@@ -69,37 +68,34 @@ def as_they_come(
     workers: int,
     first: Callable[..., None],
     given: tuple[Any, ...],
+    blame: Callable[[Any], Any],
 ) -> Iterator[tuple[int, Any]]:
     """``work(job)`` of numbered jobs in new processes, each result as soon as it is there.
 
     Every process calls ``first(*given)`` first. Jobs are drawn when a process is free for them, so
-    there may be any number. When a process dies its jobs, and those of the others, are begun again.
+    there may be any number. When a process dies, the jobs that were being done are done again, one at
+    a time in a process of its own, and ``blame(job)`` is the result of one of which that dies as well.
 
     Raises:
-        RunError: processes died of the same job three times. Any error of ``work``.
+        Any error of ``work``.
     """
-    source, again = iter(jobs), dict[int, Any]()
-    deaths: dict[int, int] = {}
+    source = iter(jobs)
     while True:
-        pool = _Pool(work, workers, first, given)
-        try:
-            yield from pool.results(source, again)
+        with _Pool(work, workers, first, given) as pool:
+            yield from pool.results(source)
+            suspects = pool.unfinished()
+        if not suspects:
             return
-        except BrokenProcessPool:
-            again = pool.unfinished()
-            for number in again:
-                deaths[number] = deaths.get(number, 0) + 1
-                if deaths[number] == _DEATHS:
-                    raise RunError(
-                        f"worker processes died {_DEATHS} times (killed, or out of memory?); the same "
-                        "command goes on from here, with fewer --workers if memory is short."
-                    ) from None
-        finally:
-            pool.end()
+        for number, job in suspects.items():
+            with _Pool(work, 1, first, given) as alone:
+                yield from alone.results(iter([(number, job)]))
+                died = bool(alone.unfinished())
+            if died:
+                yield number, blame(job)
 
 
 class _Pool:
-    """Processes, and the jobs that they are at."""
+    """Processes, and the jobs that they are at; what is unfinished when one died stays known."""
 
     def __init__(
         self,
@@ -112,33 +108,38 @@ class _Pool:
         start = (os.getpid(), first, given)
         self._pool = ProcessPoolExecutor(workers, context, initializer=begin, initargs=start)
         self._work, self._most = work, 2 * workers  # one at hand while another is worked at
-        self._at: dict[Future[Any], tuple[int, Any]] = {}
+        self._at: dict[int, Any] = {}
+        self._futures: dict[Future[Any], int] = {}
 
-    def results(
-        self, source: Iterator[tuple[int, Any]], again: dict[int, Any]
-    ) -> Iterator[tuple[int, Any]]:
-        jobs = chain(again.items(), source)
-        for number, job in islice(jobs, self._most):
-            self._submit(number, job)
-        while self._at:
-            done, _ = wait(self._at, return_when=FIRST_COMPLETED)
-            for one in done:
-                result = one.result()
-                number, _ = self._at.pop(one)
-                for following, job in islice(jobs, 1):
-                    self._submit(following, job)
-                yield number, result
+    def __enter__(self) -> "_Pool":
+        return self
 
-    def _submit(self, number: int, job: Any) -> None:
-        self._at[self._pool.submit(self._work, job)] = (number, job)
+    def __exit__(self, *_: object) -> None:
+        processes = list((self._pool._processes or {}).values())  # shutdown forgets them
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+    def results(self, source: Iterator[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
+        """Until all is done, or a process has died."""
+        try:
+            while True:
+                for number, job in islice(source, self._most - len(self._futures)):
+                    self._at[number] = job  # before anything can go wrong with it
+                    self._futures[self._pool.submit(self._work, job)] = number
+                if not self._futures:
+                    return
+                for one in wait(self._futures, return_when=FIRST_COMPLETED).done:
+                    result = one.result()
+                    number = self._futures.pop(one)
+                    del self._at[number]
+                    yield number, result
+        except BrokenProcessPool:
+            return  # `unfinished` says of what
 
     def unfinished(self) -> dict[int, Any]:
-        return dict(self._at.values())
-
-    def end(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for process in (self._pool._processes or {}).values():
-            process.terminate()
+        """Jobs by number."""
+        return self._at
 
 
 def cores() -> int:

@@ -54,11 +54,14 @@ def score(
     With --out the same command goes on where it was stopped, and scores only what is new or changed.
     Started by torchrun, several processes or machines share the work.
     """
-    from earwitness.archive import Listener, gather
+    from earwitness.archive import Listener, Share, gather
     from earwitness.verdict import calibration_of, explain_worth
     from earwitness.windows import Windows
 
     _require_outputs(out, segments, inputs)
+    alone = Share.own().size == 1
+    if out is None and not alone:
+        raise SettingsError("several processes of torchrun write one score file: name it with --out.")
     listener = Listener.open(detector, runtime=runtime, device=device, workers=workers)
     own = listener.windows
     seconds = own.seconds if window is None else window
@@ -76,7 +79,8 @@ def score(
     typer.echo(explain_worth(listener.detector))
     if failed and not skip_bad:
         typer.echo(f"error: {len(failed)} of {len(recordings)} file(s) not scored.", err=True)
-        raise typer.Exit(1)
+        if alone:  # torchrun would take it for a crash, and start all of it again
+            raise typer.Exit(1)
 
 
 def _require_outputs(out: Path | None, segments: Path | None, inputs: Sequence[Path]) -> None:

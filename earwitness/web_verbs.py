@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from earwitness.errors import MissingExtra, RunError, SettingsError
+from earwitness.files import read_text
 from earwitness.runtimes import Runtime
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ def serve(
     Ctrl-C or SIGTERM finishes what is at work. SIGHUP or POST /reload reads the detector's folder again
     without dropping a request.
     """
+    if hasattr(signal, "SIGHUP"):  # it reloads, once there is something to reload
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     token = _token(token_file)
     if host not in _HERE and token is None:
         raise SettingsError(
@@ -100,7 +103,7 @@ def app(
 def _token(path: Path | None) -> str | None:
     if path is None:
         return os.environ.get(_TOKEN) or None
-    token = path.read_text(encoding="utf-8").strip()
+    token = read_text(path).strip()
     if not token:
         raise SettingsError(f"{path}: empty; expected a token.")
     return token

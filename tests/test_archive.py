@@ -2,9 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from earwitness import audio
-from earwitness.archive import Journal, Listener, Outcome, Recording, gather, hear_all, score_archive
+from earwitness.archive import (
+    Journal,
+    Listener,
+    Outcome,
+    Recording,
+    Share,
+    gather,
+    hear_all,
+    score_archive,
+)
 from earwitness.archive import tables as archive_tables
-from earwitness.archive.claims import Together
 from earwitness.archive.listening import hear
 from earwitness.archive.recordings import chunks
 from earwitness.detector import Detector
@@ -170,19 +182,19 @@ TOLD = {"detector": "d", "windows": {"seconds": 1.0, "hop": 0.5}}
 
 
 def outcome(name: str, score: float = 0.5) -> Outcome:
-    return Outcome(name, 1, 2, 16_000, (score, score))
+    return Outcome(name, name, 1, 2, 16_000, (score, score))
 
 
 def test_a_torn_line_is_dropped_and_the_next_is_whole(tmp_path) -> None:
     with Journal(tmp_path / "j", TOLD) as journal:
-        journal.append([outcome("a"), outcome("ü\udcff")])
+        journal.append([outcome("a"), outcome("ü")])
     lines = tmp_path / "j" / "0.jsonl"
     whole = lines.read_bytes()
     lines.write_bytes(whole + whole[:20])
-    assert [one.name for one in Journal(tmp_path / "j", TOLD).read()] == ["a", "ü\udcff"]
+    assert [one.name for one in Journal(tmp_path / "j", TOLD).read()] == ["a", "ü"]
     with Journal(tmp_path / "j", TOLD) as journal:
         journal.append([outcome("b")])
-        assert [one.name for one in journal.read()] == ["a", "ü\udcff", "b"]
+        assert [one.name for one in journal.read()] == ["a", "ü", "b"]
 
 
 def test_other_detectors_other_windows_and_other_folders_are_refused(tmp_path) -> None:
@@ -216,6 +228,46 @@ def test_two_processes_cannot_write_one_journal(tmp_path) -> None:
         pass
     with Journal(tmp_path / "j", TOLD), Journal(tmp_path / "j", TOLD, writer=1):
         pass  # processes of one run have a file each
+
+
+def test_a_score_holds_against_an_older_failure_of_another_writer(clips, tmp_path) -> None:
+    """Writers' files are read in their order, not in that of time."""
+    one = clips[0]
+    scored = Outcome.of(one, samples=32_000, scores=(1.0, 2.0, 3.0))
+    failed = Outcome.of(one, failed="no decoder was there then")
+    with Journal(tmp_path / "j", TOLD, writer=1) as journal:
+        journal.append([failed])
+    with Journal(tmp_path / "j", TOLD, writer=0) as journal:
+        journal.append([scored])
+        rows = archive_tables.rows_of(journal, [one])
+        archive_tables.write_segments(tmp_path / "g.csv", journal, [one], POLICY)
+    assert rows[one.name].mean == 2.0
+    assert pl.read_csv(tmp_path / "g.csv")["score"].to_list() == [1.0, 2.0, 3.0]
+    with Journal(tmp_path / "f", TOLD) as journal:
+        journal.append([failed])
+        assert archive_tables.rows_of(journal, [one])[one.name].failed
+
+
+def test_odd_names_are_spelled_out_and_come_back(place, listener, tmp_path) -> None:
+    names = [
+        "with, comma.flac",
+        'with "quotes".flac',
+        "two\nlines.flac",
+        "ü ß.flac",
+        "byte-\udcff.flac",
+    ]
+    (tmp_path / "odd").mkdir()
+    for name in names:
+        shutil.copy(place / "clips" / "a" / "001.flac", tmp_path / "odd" / name)
+    found = gather([tmp_path / "odd"])
+    heard = score_archive(listener, found, tmp_path / "s.csv")
+    assert not heard.failed
+    archive_tables.write_scores(tmp_path / "s.csv", heard.rows, {one.name: one.label for one in found})
+    told = [
+        name.removeprefix(f"{tmp_path}/odd/") for name in pl.read_csv(tmp_path / "s.csv")["file_name"]
+    ]
+    assert sorted(told) == sorted([*names[:4], "byte-\\xff.flac"])
+    assert score_archive(listener, found, tmp_path / "s.csv").already == 5
 
 
 # Nothing lost, nothing twice.
@@ -295,33 +347,27 @@ def test_processes_of_torchrun_share_the_work_and_one_may_be_killed(place, liste
     assert len(list((tmp_path / "t.csv.journal").glob("*.jsonl"))) == 2
 
 
-class Store:
-    """What `Together` uses of a store of torch's."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self.said: dict[str, bytes] = {}
-
-    def add(self, key: str, by: int) -> int:
-        self.counts[key] += by
-        return self.counts[key]
-
-    def set(self, key: str, value: str) -> None:
-        self.said[key] = value.encode()
-
-    def get(self, key: str) -> bytes:
-        return self.said[key]
+def test_shares_part_the_recordings_whatever_each_process_sees(clips) -> None:
+    shares = [Share(n, 3, "run").of(clips) for n in range(3)]
+    assert sorted(one.name for part in shares for one in part) == [one.name for one in clips]
+    assert min(map(len, shares)) > 30
+    fewer = Share(1, 3, "run").of(clips[::2])
+    assert fewer == [one for one in shares[1] if one in clips[::2]]
+    assert Share().of(clips) == clips
 
 
-def test_processes_take_turns_and_must_see_the_same() -> None:
-    store = Store()
-    first, second = Together(store, 0, 2), Together(store, 1, 2)
-    taken, other = first.take(5), second.take(5)
-    assert [next(taken), next(other), next(other), next(taken), next(other)] == [0, 1, 2, 3, 4]
-    assert list(taken) == list(other) == []
-    first.agree("this")
-    with pytest.raises(RunError, match="different recordings"):
-        second.agree("that")
+def test_the_first_process_waits_for_the_others_of_its_run(tmp_path) -> None:
+    first, second = Share(0, 2, "new"), Share(1, 2, "new")
+    Share(1, 2, "old").finish(tmp_path)  # is not meant
+    first.begin(tmp_path)
+    waiting = threading.Thread(target=first.finish, args=(tmp_path,), daemon=True)
+    waiting.start()
+    waiting.join(0.8)
+    assert waiting.is_alive()
+    second.begin(tmp_path)
+    second.finish(tmp_path)
+    waiting.join(10)
+    assert not waiting.is_alive()
 
 
 def _nothing() -> None:
@@ -336,8 +382,20 @@ def _dies_once(path: str) -> str:
     os._exit(1)
 
 
-def _dies(path: str) -> None:
-    os._exit(1)
+def _blamed(path: str) -> str:
+    return "blamed"
+
+
+def _dies_of_one(path: str) -> str:
+    if path == "fatal":
+        os._exit(1)
+    return path
+
+
+def _dies_of_clip_140(recordings: list[Recording]) -> list[Outcome]:
+    if any(Path(one.path).name == "140.flac" for one in recordings):
+        os._exit(1)
+    return [Outcome.of(one, samples=16_000, scores=(1.0,)) for one in recordings]
 
 
 @pytest.mark.slow
@@ -345,11 +403,62 @@ def test_a_worker_that_dies_costs_nothing_but_time(tmp_path) -> None:
     mark = tmp_path / "mark"
     mark.touch()
     jobs = [(n, str(mark if n == 3 else tmp_path / str(n))) for n in range(9)]
-    found = list(as_they_come(_dies_once, iter(jobs), 2, _nothing, ()))
+    found = []
+    for one in as_they_come(_dies_once, iter(jobs), 2, _nothing, (), _blamed):
+        found.append(one)
+        time.sleep(0.1)  # who takes the results may be slow
     assert sorted(found) == jobs
     assert not mark.exists()
-    with pytest.raises(RunError, match="died 3 times"):
-        list(as_they_come(_dies, [(0, "x")], 1, _nothing, ()))
+
+
+@pytest.mark.slow
+def test_what_kills_every_process_is_named_and_costs_nobody_else_anything() -> None:
+    jobs = [(n, "fatal" if n == 4 else str(n)) for n in range(9)]
+    found = dict(as_they_come(_dies_of_one, iter(jobs), 2, _nothing, (), _blamed))
+    assert found == {n: "blamed" if n == 4 else word for n, word in jobs}
+
+
+@pytest.mark.slow
+def test_a_recording_of_which_every_worker_dies_is_a_failure_of_its_own(place, clips, monkeypatch):
+    from earwitness import archive
+
+    monkeypatch.setattr(archive, "hear_here", _dies_of_clip_140)
+    parts = chunks(clips)
+    listener = Listener.open(place / "d", workers=2)
+    heard = dict(listener.hear(parts, iter(range(len(parts)))))
+    failed = [one.name for part in heard.values() for one in part if one.failed]
+    assert failed == [one.name for one in clips if one.path.endswith("140.flac")]
+    assert sum(len(part) for part in heard.values()) == 150
+
+
+def test_another_detector_in_the_folder_is_not_mixed_in(place, clips, tmp_path) -> None:
+    listener = Listener.open(place / "d", workers=2)
+    Detector.build("lfcc", "linear", windows=POLICY).save(tmp_path / "d")
+    other = replace(listener, folder=tmp_path / "d")
+    with pytest.raises(RunError, match="another detector is there now"):
+        score_archive(other, clips[:3], tmp_path / "s.csv")
+
+
+def test_what_nobody_may_read_is_a_failure_and_no_end(listener, clips, tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    long = str(tmp_path / f"{'x' * 300}.wav")
+    some = [Recording.of("pipe", str(tmp_path / "pipe.wav")), Recording.of("long", long), clips[0]]
+    pipe, long_, good = hear(listener.detector, POLICY, some)
+    assert "a device or a pipe" in pipe.failed
+    assert "can't be read" in long_.failed
+    assert good.failed is None
+
+
+def test_the_same_name_of_another_file_is_heard(listener, clips, tmp_path) -> None:
+    """Size and time may be the same, as of files that came from one archive."""
+    shutil.copy2(clips[3].path, tmp_path / "a.flac")
+    shutil.copy2(clips[3].path, tmp_path / "b.flac")
+    for name in "ab":
+        os.utime(tmp_path / f"{name}.flac", (1, 1))
+        heard = score_archive(
+            listener, [Recording.of("u1", str(tmp_path / f"{name}.flac"))], tmp_path / "s"
+        )
+        assert heard.already == 0
 
 
 @pytest.mark.slow

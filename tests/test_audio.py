@@ -239,7 +239,7 @@ def test_files_that_are_not_audio(tmp_path):
     assert refused(tmp_path / "empty.wav") == "empty: 0 bytes"
     assert "headerless" in refused(tmp_path / "bytes.raw")
     assert "not audio" in refused(tmp_path / "text.wav")
-    assert "no audio" in refused(tmp_path / "text.txt")
+    assert "not audio" in refused(tmp_path / "text.txt")
 
 
 def test_a_recording_without_samples(tmp_path):
@@ -414,3 +414,16 @@ def test_reading_audio_needs_no_torch():
     code = "import sys, earwitness.audio, earwitness.corpora.vectors; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+def test_a_playlist_opens_no_other_file(tmp_path):
+    """FFmpeg would read what one names: files, or addresses."""
+    audio.write(tmp_path / "real.wav", 0.1 * np.random.default_rng(0).normal(size=16_000).clip(-5, 5))
+    lists = {
+        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path}/real.wav\n#EXT-X-ENDLIST\n",
+        "b.ffconcat": f"ffconcat version 1.0\nfile '{tmp_path}/real.wav'\n",
+    }
+    for name, text in lists.items():
+        (tmp_path / name).write_text(text)
+        with pytest.raises(AudioError, match="not audio"):
+            audio.read(tmp_path / name)

@@ -333,7 +333,7 @@ def test_a_manifest_gets_a_file_each_and_a_table(place, tmp_path) -> None:
     [
         ((), "name one recording"),
         (("a.wav", "--manifest", "b.tsv"), "name one recording"),
-        (("a.wav", "--out", "a.pdf"), "html"),
+        (("a.wav", "--out", "a.odt"), "html"),
         (("a.wav", "--method", "nothing"), "no explainer"),
         (("a.wav", "--method", "none", "--set", "bands=3"), "--set is for"),
         (("a.wav", "--method", "none", "--check"), "--check compares"),

@@ -1,10 +1,12 @@
 """The service: right answers, limits that hold, and nothing dropped whatever happens meanwhile."""
 
+import asyncio
 import os
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +19,12 @@ import httpx
 from starlette.testclient import TestClient
 
 from earwitness import audio
+from earwitness.archive import Outcome
 from earwitness.calibration import Calibration
 from earwitness.detector import Detector
+from earwitness.errors import RunError
 from earwitness.verdict import put_calibration
-from earwitness.web import ServiceSettings, create_service
+from earwitness.web import ServiceSettings, create_service, judge
 from earwitness.windows import Windows
 
 
@@ -115,6 +119,77 @@ def test_what_cannot_be_used_is_the_clients_fault(client, place) -> None:
     assert client.get("/nowhere").status_code == 404
 
 
+def test_an_upload_cannot_name_other_files(client, place) -> None:
+    """A playlist would have FFmpeg open what it names: files of this machine, or addresses."""
+    for named in (str(place / "b.flac"), "http://127.0.0.1:9/x.wav"):
+        playlist = f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{named}\n#EXT-X-ENDLIST\n"
+        for name in ("u.m3u8", "u.wav"):
+            told = client.post("/score", files={"file": (name, playlist.encode())})
+            assert told.status_code == 422, told.text
+    concat = f"ffconcat version 1.0\nfile '{place / 'b.flac'}'\n"
+    assert client.post("/score", files={"file": ("u.txt", concat.encode())}).status_code == 422
+
+
+def test_odd_names_are_only_names(client, place) -> None:
+    body = (place / "b.flac").read_bytes()
+    for name in ("a\0b.wav", "../../x.flac", "ü" * 300, ""):
+        told = client.post("/score", files={"file": (name, body)})
+        assert told.status_code in (200, 422), (name, told.text)
+
+
+def test_nothing_is_sent_to_where_nothing_is_read(client) -> None:
+    for path in ("/health/live", "/health/ready", "/metrics"):
+        assert client.request("GET", path, content=b"0" * 1000).status_code == 413
+        assert client.get(path).status_code == 200
+
+
+def test_uploads_of_a_killed_service_are_removed(place, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f"earwitness-serve-{dead.pid}-x").mkdir()
+    mine = tmp_path / f"earwitness-serve-{os.getpid()}-other"
+    mine.mkdir()
+    with TestClient(create_service(ServiceSettings(place / "d", workers=1))):
+        assert len(list(tmp_path.glob("earwitness-serve-*"))) == 2
+    assert list(tmp_path.iterdir()) == [mine]
+
+
+def _hear_or_die(digest: str, paths: list[Path], *rest: object) -> list[Outcome]:
+    if any(path.name == "fatal.wav" for path in paths):
+        os._exit(1)
+    time.sleep(0.05)
+    return [Outcome(path.name, "", 0, 0, 16_000, (1.0,)) for path in paths]
+
+
+@pytest.mark.slow
+def test_what_kills_a_process_is_refused_and_its_neighbours_are_heard(place, monkeypatch) -> None:
+    monkeypatch.setattr(judge, "_hear", _hear_or_die)
+    one = judge.Judge(place / "d", None, workers=2, seconds=60, patience=60)
+
+    async def ask() -> list[Outcome]:
+        names = [f"{n}.wav" for n in range(10)]
+        asked = [one.hear(Path(name)) for name in [*names[:5], "fatal.wav", *names[5:]]]
+        found = await asyncio.gather(*asked)
+        await one.close()
+        return list(found)
+
+    found = asyncio.run(ask())
+    assert [told.failed for told in found[:5] + found[6:]] == [None] * 10
+    assert found[5].failed == "a process died of it, twice"
+
+
+def test_who_waited_too_long_is_told_to_come_again(place) -> None:
+    one = judge.Judge(place / "d", None, workers=1, seconds=60, patience=-1)
+
+    async def ask() -> None:
+        with pytest.raises(RunError, match="waited too long"):
+            await one.hear(place / "b.flac")
+        await one.close()
+
+    asyncio.run(ask())
+
+
 def test_too_many_bytes_are_refused_by_their_head_and_by_count(client) -> None:
     whole = client.post("/score", files={"file": b"0" * 400_000})
     assert whole.status_code == 413
@@ -163,6 +238,7 @@ def test_strangers_and_strange_names_are_refused(place) -> None:
         head = {"content-length": "1000", "content-type": "multipart/form-data; boundary=x"}
         assert client.post("/score", content=b"", headers=head).status_code == 401
         assert client.get("/detector", headers={**right, "host": "evil.example"}).status_code == 400
+        assert client.post("/reload", headers=right).status_code == 200
 
 
 # A detector that learned since.
@@ -204,6 +280,7 @@ def test_a_calibrated_detector_gives_ratios(place, tmp_path) -> None:
 
 IMPATIENT = """
 import sys
+import tempfile
 from earwitness.cli import main
 from earwitness.web import limits
 limits.PatientProtocol.HEADER_SECONDS = 0.5
@@ -293,11 +370,16 @@ def test_slow_and_truncated_uploads_end_and_leave_nothing(served, place) -> None
     assert served.raw(b"POST /score HTTP/1.1\r\nHost: loc") == b""  # never finishes its head
     with socket.create_connection(("127.0.0.1", served.port)) as one:
         one.sendall(head + b"Content-Length: 5000\r\n\r\n" + part + b"RIFF")
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as one:
+        one.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b" 200 " in one.recv(4096)
+        one.sendall(b"G")  # and no more of the next
+        assert one.recv(4096) == b""
     assert b" 400 " in served.raw(b"nonsense\r\n\r\n")
     huge = head + b"Content-Length: 99000000000\r\n\r\n"
     assert b" 413 " in served.raw(huge)
     assert post(served.client, place, "b.flac").status_code == 200
-    assert list(Path(os.environ["TMPDIR"]).glob("earwitness-*")) == []
+    assert [list(one.iterdir()) for one in Path(os.environ["TMPDIR"]).glob("earwitness-*")] == [[]]
     assert "earwitness_requests_in_progress 1.0" in served.client.get("/metrics").text
 
 

@@ -5,27 +5,26 @@ a kill, does nothing where all is done, and scores what was added or changed sin
 ``torchrun`` on one machine or several, the processes share the work.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from earwitness.archive.claims import Alone, Together, claims
 from earwitness.archive.journal import Journal, Outcome
-from earwitness.archive.listening import hear, hear_here, open_here
+from earwitness.archive.listening import blame, hear, hear_here, open_here
 from earwitness.archive.recordings import Recording, chunks, gather
+from earwitness.archive.shares import Share
 from earwitness.archive.tables import FORMATS, Row, rows_of, window_starts, write_scores, write_segments
 from earwitness.audio import SAMPLE_RATE
-from earwitness.errors import SettingsError
+from earwitness.errors import RunError, SettingsError
 from earwitness.processes import as_they_come, cores
 from earwitness.runtimes import Runtime, open_detector
 from earwitness.windows import ScoresClips, Windows
 
 __all__ = [
-    "FORMATS", "Heard", "Journal", "Listener", "Outcome", "Recording", "Row", "gather", "hear_all",
-    "score_archive", "window_starts", "write_scores", "write_segments",
+    "FORMATS", "Heard", "Journal", "Listener", "Outcome", "Recording", "Row", "Share", "gather",
+    "hear_all", "score_archive", "window_starts", "write_scores", "write_segments",
 ]  # fmt: skip
 
 
@@ -65,13 +64,20 @@ class Listener:
     ) -> Iterator[tuple[int, list[Outcome]]]:
         """Outcomes of the parts with these numbers, as they come."""
         jobs = ((number, parts[number]) for number in numbers)
-        workers = self.workers or min(cores(), len(parts))
+        workers = self.workers or max(1, min(cores(), len(parts)))
         if workers == 1:
             for number, part in jobs:
                 yield number, hear(self.detector, self.windows, part)
             return
-        given = (self.folder, self.runtime, self.device, self.windows)
-        yield from as_they_come(hear_here, jobs, workers, open_here, given)
+        given = (self.folder, self.runtime, self.device, self.windows, self.detector.digest)
+
+        def one_by_one(part: Sequence[Recording]) -> list[Outcome]:
+            """A process died of one of them: which?"""
+            singles = enumerate([one] for one in part)
+            found = dict(as_they_come(hear_here, singles, 1, open_here, given, blame))
+            return [found[n][0] for n in range(len(part))]
+
+        yield from as_they_come(hear_here, jobs, workers, open_here, given, one_by_one)
 
 
 @dataclass
@@ -99,6 +105,8 @@ def hear_all(listener: Listener, recordings: Sequence[Recording]) -> Iterator[Ou
         while following in waiting:
             yield from waiting.pop(following)
             following += 1
+    if following != len(parts):
+        raise RunError(f"{len(parts) - following} of {len(parts)} parts of the archive were not heard.")
 
 
 def score_archive(
@@ -118,22 +126,20 @@ def score_archive(
         SettingsError: the journal is of another detector, or of other windows.
         RunError: another process is at it; workers died again and again.
     """
-    shared = claims()
-    if listener.workers is None and isinstance(shared, Together):
+    share, began, seconds = Share.own(), time.monotonic(), 0.0
+    if listener.workers is None and share.size > 1:
         listener = replace(listener, workers=1)  # the others are processes of torchrun
-    began = time.monotonic()
-    shared.agree(_digest(recordings))
-    with open_journal(listener, out, shared.number) as journal:
+    with open_journal(listener, out, share.number) as journal:
+        share.begin(journal.folder)
         done = journal.done(recordings)
         on_chunk(len(done), 0.0)
-        seconds = 0.0
-        for outcomes in _new(listener, recordings, done, shared):
+        for outcomes in _new(listener, share.of(recordings), done):
             journal.append(outcomes)
             audio = sum(one.samples for one in outcomes) / SAMPLE_RATE
             seconds += audio
             on_chunk(len(outcomes), audio)
-        shared.meet()
-        if shared.number:
+        share.finish(journal.folder)
+        if share.number:
             return None
         rows = rows_of(journal, recordings)
     failed = {name: row.failed for name, row in rows.items() if row.failed is not None}
@@ -151,17 +157,10 @@ def open_journal(listener: Listener, out: str | Path, writer: int = 0) -> Journa
 
 
 def _new(
-    listener: Listener, recordings: Sequence[Recording], done: set[str], shared: Alone
+    listener: Listener, recordings: Sequence[Recording], done: set[str]
 ) -> Iterator[list[Outcome]]:
     """Outcomes of chunks, without what is done; chunks are the same whatever is done already."""
     parts = [[one for one in part if one.name not in done] for part in chunks(recordings)]
-    numbers = (number for number in shared.take(len(parts)) if parts[number])
+    numbers = (number for number, part in enumerate(parts) if part)
     for _, outcomes in listener.hear(parts, numbers):
         yield outcomes
-
-
-def _digest(recordings: Sequence[Recording]) -> str:
-    total = hashlib.sha256()
-    for one in recordings:
-        total.update(f"{one.name}\0{one.bytes}\0{one.changed}\n".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()

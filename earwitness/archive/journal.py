@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from earwitness.archive.recordings import Recording
+from earwitness.archive.recordings import Recording, spelled
 from earwitness.errors import RunError, SettingsError
 from earwitness.files import read_card, write_json
 
@@ -26,11 +26,18 @@ class Outcome:
     """What became of one recording: the scores of its windows in order, or why there are none."""
 
     name: str
+    path: str  # spelled out as names are
     bytes: int
     changed: int
     samples: int = 0  # at 16 kHz
     scores: tuple[float, ...] = ()
     failed: str | None = None
+
+    @classmethod
+    def of(cls, recording: Recording, **told: Any) -> "Outcome":
+        """Of a recording as it was when it was listed."""
+        path = spelled(recording.path)
+        return cls(recording.name, path, recording.bytes, recording.changed, **told)
 
     @property
     def mean(self) -> float:
@@ -39,7 +46,8 @@ class Outcome:
 
     def is_of(self, recording: Recording) -> bool:
         """Whether it is the outcome of the file as it is now."""
-        return (self.bytes, self.changed) == (recording.bytes, recording.changed)
+        now = (spelled(recording.path), recording.bytes, recording.changed)
+        return (self.path, self.bytes, self.changed) == now
 
 
 class Journal:
@@ -81,7 +89,7 @@ class Journal:
         os.fsync(self._file.fileno())
 
     def read(self) -> Iterator[Outcome]:
-        """All outcomes of all writers; of a recording with several, the last holds."""
+        """All outcomes of all writers, a writer after another."""
         for path in sorted(self.folder.glob("*.jsonl")):
             with open(path, "rb") as file:
                 for number, line in enumerate(file, 1):
@@ -101,10 +109,12 @@ class Journal:
     def _require_same(self) -> None:
         card = self.folder / "card.json"
         if not card.exists():
-            if any(not path.name.startswith(".card.json") for path in self.folder.glob("*")):
+            strange = any(not p.name.startswith(".card.json") for p in self.folder.glob("*"))
+            if strange and not card.exists():  # another process may have put it there just now
                 raise SettingsError(f"{self.folder}: files are in it that are no journal of scores.")
-            write_json(card, self._told)
-            return
+            if not strange:
+                write_json(card, self._told)
+                return
         found = read_card(self.folder, _FORMAT, of="a journal", written_by="earwitness score")
         for key, value in self._told.items():
             if found.get(key) != value:
@@ -116,10 +126,10 @@ class Journal:
 
 def _outcomes(line: bytes, path: Path, number: int) -> Iterator[Outcome]:
     try:
-        for name, size, changed, samples, scores, failed in json.loads(
+        for name, where, size, changed, samples, scores, failed in json.loads(
             line.decode("utf-8", "surrogateescape")
         ):
-            yield Outcome(name, size, changed, samples, tuple(scores), failed)
+            yield Outcome(name, where, size, changed, samples, tuple(scores), failed)
     except (ValueError, TypeError) as error:
         raise RunError(
             f"{path}: line {number} is damaged ({error}); remove the line, and its recordings are "

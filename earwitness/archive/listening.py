@@ -13,23 +13,34 @@ from earwitness.archive.journal import Outcome
 from earwitness.archive.recordings import Recording
 from earwitness.audio import SAMPLE_RATE
 from earwitness.blocks import Heard, blocks, windows_of
-from earwitness.errors import AudioError
+from earwitness.errors import AudioError, RunError
 from earwitness.processes import keep_memory
 from earwitness.runtimes import Runtime, open_detector, use_one_thread
 from earwitness.windows import ScoresClips, Windows
 
-__all__ = ["hear", "hear_here", "open_here", "what_is_here"]
+__all__ = ["blame", "hear", "hear_here", "open_here", "what_is_here"]
 
 _TOGETHER = 32  # windows; with more the network leaves the processor's cache
+_changed: list[str] = []  # the folder, where another detector is in it than was asked for
 _here: list[tuple[ScoresClips, Windows]] = []  # what this worker process listens with
 
 
-def open_here(folder: Path, runtime: Runtime | None, device: str, policy: Windows | None) -> None:
-    """Make this process a worker: one thread, and a detector of its own, heard in its own windows."""
+def open_here(
+    folder: Path,
+    runtime: Runtime | None,
+    device: str,
+    policy: Windows | None,
+    digest: str | None = None,
+) -> None:
+    """Make this process a worker: one thread, and a detector of its own, heard in its own windows.
+
+    With a ``digest``, what is not that detector any more is refused when it is to hear something.
+    """
     keep_memory()
     detector = open_detector(folder, runtime, device=device, threads=1)
     use_one_thread(detector)
     _here[:] = [(detector, policy or detector.windows)]
+    _changed[:] = [str(folder)] if digest not in (None, detector.digest) else []
 
 
 def what_is_here() -> tuple[ScoresClips, Windows]:
@@ -40,8 +51,20 @@ def what_is_here() -> tuple[ScoresClips, Windows]:
 def hear_here(
     recordings: Sequence[Recording], most_seconds: float = inf, untils: Sequence[float] = ()
 ) -> list[Outcome]:
-    """`hear` with the worker's own detector."""
+    """`hear` with the worker's own detector.
+
+    Raises:
+        RunError: it is not the one that was asked for.
+    """
+    if _changed:
+        raise RunError(f"{_changed[0]}: another detector is there now; nothing was mixed, start again.")
     return hear(*_here[0], recordings, most_seconds, untils)
+
+
+def blame(recordings: Sequence[Recording]) -> list[Outcome]:
+    """Outcomes of recordings of which a process died."""
+    why = "the process that heard it died (out of memory, or of its decoder)"
+    return [Outcome.of(one, failed=why) for one in recordings]
 
 
 def hear(
@@ -61,7 +84,8 @@ def hear(
     for place, recording in enumerate(recordings):
         heard = Heard()
         try:
-            for _, row in windows_of(blocks(recording.path), window, hop, heard):
+            pieces = blocks(recording.path, most_seconds=most_seconds)
+            for _, row in windows_of(pieces, window, hop, heard):
                 if heard.seconds > most_seconds:
                     raise AudioError(recording.path, f"longer than {most_seconds:g} s")
                 if untils and time() > untils[place]:
@@ -69,15 +93,17 @@ def hear(
                 together.add(place, row)
         except AudioError as error:
             failed[place] = error.reason
+        except (OSError, ValueError) as error:  # no right to read it, or a name that nobody can open
+            failed[place] = f"can't be read ({getattr(error, 'strerror', None) or error})"
         samples[place] = heard.samples
     scores = together.finish()
     for place, own in enumerate(scores):
         if not np.isfinite(own).all():
             failed.setdefault(place, "the detector's score of it is NaN or infinite")
     return [
-        Outcome(one.name, one.bytes, one.changed, failed=failed[place])
+        Outcome.of(one, failed=failed[place])
         if place in failed
-        else Outcome(one.name, one.bytes, one.changed, samples[place], tuple(scores[place]))
+        else Outcome.of(one, samples=samples[place], scores=tuple(scores[place]))
         for place, one in enumerate(recordings)
     ]
 

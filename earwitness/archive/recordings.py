@@ -9,7 +9,7 @@ from earwitness.audio import EXTENSIONS
 from earwitness.errors import ProtocolError, SettingsError
 from earwitness.trials import Manifest
 
-__all__ = ["Recording", "chunks", "gather"]
+__all__ = ["Recording", "chunks", "gather", "spelled"]
 
 _LISTS = (".csv", ".tsv")
 _MOST_RECORDINGS, _MOST_BYTES = 64, 2**25
@@ -27,19 +27,30 @@ class Recording:
 
     @classmethod
     def of(cls, name: str, path: str, label: str = "unknown") -> "Recording":
-        """With the file's size and time as they are now."""
+        """With the file's size and time as they are now; a name that is not UTF-8 is spelled out."""
+        name = spelled(name)
         try:
             told = os.stat(path)
-        except OSError:  # reading it will say why
+        except (OSError, ValueError):  # reading it will say why
             return cls(name, path, -1, 0, label)
         return cls(name, path, told.st_size, told.st_mtime_ns, label)
+
+
+def spelled(name: str) -> str:
+    """A name of the file system's as text that can be written anywhere.
+
+    >>> print(spelled(os.fsdecode(bytes([99, 233]))))
+    c\\xe9
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def gather(inputs: Sequence[str | Path], where: Mapping[str, str] | None = None) -> list[Recording]:
     """All recordings of these files, folders (and theirs) and manifests, in order of their names.
 
     A file is named as it was given, one of a folder by its path from there on, one of a manifest by
-    its trial's id. In folders, files are taken by extension (`audio.EXTENSIONS`). ``where`` chooses
+    its trial's id. In folders, files are taken by extension (`audio.EXTENSIONS`), and linked folders
+    are not entered. ``where`` chooses
     among manifests' trials by their columns: ``{"split": "dev|test"}``.
 
     >>> [one.name for one in gather(["b.wav", "a.wav"])]
@@ -103,7 +114,7 @@ def _of_folder(folder: Path) -> Iterator[Recording]:
 
 
 def _files(folder: str | Path) -> Iterable[str]:
-    for above, _, names in os.walk(folder, onerror=_refuse, followlinks=False):
+    for above, _, names in os.walk(folder, onerror=_refuse):
         for name in names:
             yield os.path.join(above, name)
 

@@ -44,10 +44,12 @@ def rows_of(journal: Journal, recordings: Sequence[Recording]) -> dict[str, Row]
         RunError: one has no outcome; some process wrote elsewhere.
     """
     now = {recording.name: recording for recording in recordings}
-    found = {}
+    found: dict[str, Row] = {}
     for one in journal.read():
         there = now.get(one.name)
-        if there is not None and one.is_of(there):
+        # Writers' files are read one after another: a failure may be older than a score before it.
+        scored = one.name in found and found[one.name].failed is None
+        if there is not None and one.is_of(there) and not (scored and one.failed):
             found[one.name] = Row.of(one)
     missing = [name for name in now if name not in found]
     if missing:
@@ -96,11 +98,11 @@ def write_segments(
     last = {
         one.name: n
         for n, one in enumerate(journal.read())
-        if one.name in place and one.is_of(recordings[place[one.name]])
+        if one.failed is None and one.name in place and one.is_of(recordings[place[one.name]])
     }
     owner, start, end, score = array("q"), array("d"), array("d"), array("d")
     for n, one in enumerate(journal.read()):
-        if last.get(one.name) != n or one.failed is not None:
+        if last.get(one.name) != n:
             continue
         for begin, own in zip(window_starts(one.samples, policy), one.scores, strict=True):
             owner.append(place[one.name])

@@ -9,6 +9,7 @@ import copy
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -125,7 +126,7 @@ def _in_int8(
     model, before = half / MODEL, to_onnx.open_(half)
     before.session  # noqa: B018  (opened before the file is another)
     paths = [checked.path(trial) for trial in ranges]
-    int8.quantise(model, kind, list(_windows_of(paths, windows)))
+    int8.quantise(model, kind, list(islice(_windows_of(paths, windows), int8.MOST_WINDOWS)))
     fresh: dict[str, Any] = {"precision": f"int8 ({kind})", "model_sha256": digest(model)}
     if "calibration" in card:
         fresh["calibration"] = card["calibration"] | {"of_weights": digest(model)}

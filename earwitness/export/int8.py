@@ -5,6 +5,7 @@ are small and whose errors would be heard in every score, stay in floating point
 """
 
 import logging
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,12 +23,12 @@ from earwitness.onnx_detector import OnnxDetector
 from earwitness.scores import Scores
 from earwitness.trials import Manifest, Trial
 
-__all__ = ["Change", "Kind", "change_of_eer", "parts", "quantise"]
+__all__ = ["MOST_WINDOWS", "Change", "Kind", "change_of_eer", "parts", "quantise"]
 
 Kind = Literal["static", "dynamic"]
 _PRODUCTS = {"static": ("Conv", "MatMul", "Gemm"), "dynamic": ("MatMul", "Gemm")}
 _ONE_IN = 4  # clips from which the ranges of activations are learned; the others are for the check
-_MOST_WINDOWS = 512
+MOST_WINDOWS = 512  # for ranges
 _TOGETHER = 16
 _RENAMED = "_MatMul"
 
@@ -70,6 +71,7 @@ def parts(clips: Manifest) -> tuple[list[Trial], Manifest]:
                 f"{len(own)} labelled {label}. Name a manifest with --check, of a few hundred clips."
             )
         ranges += own[::_ONE_IN]
+    random.Random(0).shuffle(ranges)  # the first windows, which are used, are then of both classes
     taken = {trial.id for trial in ranges}
     return ranges, clips.where(lambda trial: trial.id not in taken and trial.label != "unknown")
 
@@ -160,7 +162,7 @@ def _reader(windows: Sequence[NDArray[np.float32]]) -> Any:
 
         def __init__(self) -> None:
             size = min(_TOGETHER, len(windows))
-            starts = range(0, min(len(windows), _MOST_WINDOWS) - size + 1, size)
+            starts = range(0, min(len(windows), MOST_WINDOWS) - size + 1, size)
             self._batches = iter([np.stack(windows[n : n + size]) for n in starts])
 
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:

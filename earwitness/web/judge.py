@@ -1,7 +1,8 @@
 """Recordings of many requests scored in worker processes, those that wait at the same time together.
 
-A process that dies, of a decoder's fault or for want of memory, takes nothing with it: what it was at
-is begun again, each recording alone, and one that kills a process twice is refused.
+A process that dies, of a decoder's fault or for want of memory, takes nothing with it: what was being
+heard is heard again, each recording alone in a process of its own, and one of which that dies too is
+refused.
 """
 
 import asyncio
@@ -46,7 +47,6 @@ class _Asked:
     path: Path
     until: float
     answer: asyncio.Future[Outcome] = field(repr=False)
-    alone: bool = False
 
 
 class Judge:
@@ -68,9 +68,12 @@ class Judge:
         self._start = (folder, runtime)
         self._workers, self._seconds, self._patience = workers, seconds, patience
         self._waiting: deque[_Asked] = deque()
+        self._suspects: deque[_Asked] = deque()
+        self._trial: asyncio.Task[None] | None = None
+        self.is_stale = False  # another detector lies in the folder, and a process opened that
         self._free = workers
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pool = self._new_pool()
+        self._pool = self._new_pool(workers)
         try:
             told = [self._pool.submit(_tell) for _ in range(workers)]  # each starts a process
             known = [one.result() for one in told][-1]
@@ -99,30 +102,58 @@ class Judge:
         """Hand what waits to the workers that are free, each a fair part of it."""
         while self._free and self._waiting:
             share = min(_TOGETHER, math.ceil(len(self._waiting) / self._workers))
-            some = [self._waiting.popleft()]
-            while len(some) < share and not some[0].alone and not self._waiting[0].alone:
-                some.append(self._waiting.popleft())
-            self._free -= 1
-            task = asyncio.create_task(self._ask(some))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            some = [self._waiting.popleft() for _ in range(share)]
+            late = [asked for asked in some if asked.until < time.time()]
+            self._fail(late, RunError("it waited too long for its turn; try again."))
+            some = [asked for asked in some if asked not in late]
+            if some:
+                self._free -= 1
+                self._keep(asyncio.create_task(self._ask(some)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _ask(self, some: list[_Asked]) -> None:
         pool = self._pool
-        paths, untils = [one.path for one in some], [one.until for one in some]
         try:
-            job = pool.submit(_hear, self.known.digest, paths, self._seconds, untils)
-            self._answer(some, await asyncio.wrap_future(job))
+            self._answer(some, await self._heard(pool, some))
         except BrokenProcessPool:
-            self._again(some, pool)
+            if self._pool is pool:
+                self._pool = self._new_pool(self._workers)
+            self._suspects.extend(some)
+            if self._trial is None or self._trial.done():
+                self._trial = asyncio.create_task(self._try_suspects())
+                self._keep(self._trial)
         except Exception as error:
             self._fail(some, RunError(f"the detector failed ({error})."))
         finally:
             self._free += 1
             self._give()
 
+    async def _try_suspects(self) -> None:
+        """A process died of one of these: each again, alone in a process of its own."""
+        while self._suspects:
+            asked = self._suspects.popleft()
+            pool = self._new_pool(1)
+            try:
+                self._answer([asked], await self._heard(pool, [asked]))
+            except BrokenProcessPool:
+                told = Outcome(str(asked.path), "", 0, 0, failed="a process died of it, twice")
+                self._answer([asked], [told])
+            except Exception as error:
+                self._fail([asked], RunError(f"the detector failed ({error})."))
+            finally:
+                pool.shutdown(wait=False)
+
+    async def _heard(self, pool: ProcessPoolExecutor, some: list[_Asked]) -> list[Outcome] | str:
+        paths, untils = [one.path for one in some], [one.until for one in some]
+        job = pool.submit(_hear, self.known.digest, paths, self._seconds, untils)
+        return await asyncio.wrap_future(job)
+
     def _answer(self, some: list[_Asked], told: list[Outcome] | str) -> None:
         if isinstance(told, str):
+            self.is_stale = True
             self._fail(some, RunError(told))
             return
         for asked, outcome in zip(some, told, strict=True):
@@ -134,20 +165,9 @@ class Judge:
             if not asked.answer.done():
                 asked.answer.set_exception(error)
 
-    def _again(self, some: list[_Asked], broken: ProcessPoolExecutor) -> None:
-        if self._pool is broken:
-            self._pool = self._new_pool()
-        for asked in some:
-            if asked.alone:
-                told = Outcome(str(asked.path), 0, 0, failed="a process died of it, twice")
-                self._answer([asked], [told])
-            else:
-                asked.alone = True
-                self._waiting.append(asked)
-
-    def _new_pool(self) -> ProcessPoolExecutor:
+    def _new_pool(self, workers: int) -> ProcessPoolExecutor:
         given = (os.getpid(), _open, self._start)
-        return ProcessPoolExecutor(self._workers, get_context("spawn"), begin, given)
+        return ProcessPoolExecutor(workers, get_context("spawn"), begin, given)
 
 
 _known: list[Known | str] = []  # what this worker process has open, or why it has nothing

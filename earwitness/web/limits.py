@@ -43,12 +43,15 @@ class Limits:
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """One request."""
-        if scope["type"] != "http" or scope["path"] in self.open:
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        refusal = self._stranger(headers)
-        if refusal is None and scope["path"] in self.light:
+        free = scope["path"] in self.open
+        refusal = None if free else self._stranger(headers)
+        if refusal is None and (free or scope["path"] in self.light) and _has_body(headers):
+            refusal = _answer(413, "there is nothing to be sent here.", {"connection": "close"})
+        if refusal is None and (free or scope["path"] in self.light):
             await self.app(scope, receive, send)
             return
         refusal = refusal or self._too_much(headers)
@@ -103,12 +106,19 @@ class Limits:
         return f"a request may have {self.bytes / 1e6:g} MB."
 
 
+def _has_body(headers: dict[bytes, bytes]) -> bool:
+    return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
+
+
 def _answer(status: int, said: str, headers: dict[str, str]) -> JSONResponse:
     return JSONResponse({"detail": said}, status, headers)
 
 
 class PatientProtocol(H11Protocol):
-    """uvicorn's protocol, with an end to patience with clients that don't finish their headers."""
+    """uvicorn's protocol, with an end to patience with clients that don't finish their headers.
+
+    Of the first request, and of each after an answer.
+    """
 
     HEADER_SECONDS = 10.0
 
@@ -117,6 +127,13 @@ class PatientProtocol(H11Protocol):
         super().connection_made(transport)
         self._patience = self.loop.call_later(self.HEADER_SECONDS, self._give_up)
 
+    def on_response_complete(self) -> None:
+        """The next request has as long again."""
+        super().on_response_complete()
+        self._patience.cancel()
+        self._patience = self.loop.call_later(self.HEADER_SECONDS, self._give_up)
+
     def _give_up(self) -> None:
-        if self.cycle is None and not self.transport.is_closing():
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and not self.transport.is_closing():
             self.transport.close()

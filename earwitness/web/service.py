@@ -13,6 +13,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import tempfile
@@ -28,7 +29,7 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Route
 
 import earwitness
-from earwitness.audio import SAMPLE_RATE
+from earwitness.audio import EXTENSIONS, SAMPLE_RATE
 from earwitness.errors import EarwitnessError, RunError
 from earwitness.processes import cores
 from earwitness.runtimes import Runtime
@@ -41,6 +42,7 @@ __all__ = ["ServiceSettings", "create_service"]
 
 _log = logging.getLogger("uvicorn.error")
 _POLL = 0.1  # seconds
+_UPLOADS = "earwitness-serve-"
 _OPEN = ("/health/live", "/health/ready")  # to everybody, always
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]", "testserver")
 
@@ -80,6 +82,9 @@ class Service:
         self.settings = settings
         self.counts = Counts()
         self.answers = self._open()
+        self._reloading = asyncio.Lock()
+        _remove_leftovers()
+        self._uploads = Path(tempfile.mkdtemp(prefix=f"{_UPLOADS}{os.getpid()}-"))
         self._leaving: set[asyncio.Task[None]] = set()
 
     def _open(self) -> Answers:
@@ -102,12 +107,13 @@ class Service:
 
     async def reload(self) -> Answers:
         """Read the folder again; where that fails the one that is there stays."""
-        try:
-            fresh = await asyncio.to_thread(self._open)
-        except EarwitnessError:
-            self.counts.reloads.labels("failed").inc()
-            raise
-        old, self.answers = self.answers, fresh
+        async with self._reloading:  # one after another: each has processes of its own for a while
+            try:
+                fresh = await asyncio.to_thread(self._open)
+            except EarwitnessError:
+                self.counts.reloads.labels("failed").inc()
+                raise
+            old, self.answers = self.answers, fresh
         self.counts.reloads.labels("loaded").inc()
         leaving = asyncio.create_task(_let_go(old))
         self._leaving.add(leaving)
@@ -117,6 +123,7 @@ class Service:
     async def close(self) -> None:
         """Let all processes end."""
         await asyncio.gather(_let_go(self.answers), *self._leaving)
+        shutil.rmtree(self._uploads, ignore_errors=True)
 
     def reload_on_hangup(self) -> None:
         """SIGHUP is the signal for it, where there is one and this is a program's main thread."""
@@ -133,13 +140,15 @@ class Service:
 
     async def hear(self, answers: Answers, file: UploadFile, windows: bool) -> Result:
         """One recording of a request."""
-        with tempfile.TemporaryDirectory(prefix="earwitness-") as folder:
-            path = Path(folder) / f"recording{Path(file.filename or '').suffix[:10]}"
+        name = (file.filename or "recording").encode("utf-8", "replace").decode()
+        suffix = Path(name).suffix.lower()
+        with tempfile.TemporaryDirectory(dir=self._uploads) as folder:
+            path = Path(folder) / f"recording{suffix if suffix in EXTENSIONS else '.bin'}"
             await asyncio.to_thread(_save, file, path)
             heard = await answers.judge.hear(path)
         self.counts.recordings.labels("failed" if heard.failed else "scored").inc()
         self.counts.audio.inc(heard.samples / SAMPLE_RATE)
-        return answers.result(file.filename or "recording", heard, windows)
+        return answers.result(name, heard, windows)
 
 
 def create_service(settings: ServiceSettings) -> FastAPI:
@@ -214,6 +223,8 @@ def _add_routes(app: FastAPI, service: Service) -> None:
     @app.get("/health/ready")
     async def ready() -> dict[str, str]:
         """There is a detector to answer with."""
+        if service.answers.judge.is_stale:
+            raise HTTPException(503, "another detector lies in the folder; reload it.")
         return {"status": "ready", "detector": service.answers.known.digest}
 
     @app.get("/metrics")
@@ -239,6 +250,18 @@ async def _let_go(answers: Answers) -> None:
     while answers.users:
         await asyncio.sleep(_POLL)
     await answers.judge.close()
+
+
+def _remove_leftovers() -> None:
+    """Uploads of services that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_UPLOADS}*"):
+        pid = folder.name.removeprefix(_UPLOADS).split("-")[0]
+        try:
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            shutil.rmtree(folder, ignore_errors=True)
+        except (ValueError, PermissionError):  # somebody else's
+            continue
 
 
 def _save(file: UploadFile, path: Path) -> None:
