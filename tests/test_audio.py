@@ -420,7 +420,7 @@ def test_a_playlist_opens_no_other_file(tmp_path):
     """FFmpeg would read what one names: files, or addresses."""
     audio.write(tmp_path / "real.wav", 0.1 * np.random.default_rng(0).normal(size=16_000).clip(-5, 5))
     lists = {
-        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path}/real.wav\n#EXT-X-ENDLIST\n",
+        "a.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{tmp_path}/real.wav\n",
         "b.ffconcat": f"ffconcat version 1.0\nfile '{tmp_path}/real.wav'\n",
     }
     for name, text in lists.items():
