@@ -1,5 +1,6 @@
 """The verb ``score``: recordings, folders and manifests to scores."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,7 +68,11 @@ def score(
     seconds = own.seconds if window is None else window
     policy = Windows(seconds, min(own.hop, seconds) if hop is None else hop)
     listener = _with(listener, windows=policy)
-    recordings = gather(inputs, as_conditions(where))
+    skipped: Counter[str] = Counter()
+    recordings = gather(inputs, as_conditions(where), skipped)
+    if skipped:
+        told = ", ".join(f"{n:,} {kind}" for kind, n in skipped.most_common(10))
+        typer.echo(f"files that were not taken, by their extension: {told}", err=True)
     calibration = calibration_of(listener.detector) if llr else None
     if out is None:
         failed = _say_all(listener, recordings, calibration)

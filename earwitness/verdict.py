@@ -42,6 +42,7 @@ class ScoreTable:
         verdict = "-" if self._threshold is None else _side(mean, self._threshold)
         if self._calibration is not None:
             mean, worst = self._calibration.apply([mean, worst]).tolist()
+            verdict = _side(mean, 0.0)  # by the evidence; the threshold is of scores
         self._say(f"{mean:8.3f} {worst:8.3f} {windows:7d}  {verdict:9} {name}")
 
     def fail(self, name: str, reason: str) -> None:

@@ -43,7 +43,7 @@ def picture(chromium: str | None, call: Path) -> None:
         page = browser.new_page(viewport={"width": 1180, "height": 1000}, device_scale_factor=1.25)
         page.goto("http://127.0.0.1:8479/")
         page.set_input_files("#recording", call)
-        page.wait_for_selector("#case .html[href]", timeout=60_000)
+        page.wait_for_selector("#case .found:not([hidden])", timeout=60_000)
         page.wait_for_function("() => document.querySelector('#case .plane').naturalWidth > 10")
         page.evaluate("() => { document.querySelector('#kept').textContent = 'earwitness-cases'; }")
         page.screenshot(path=PAGE)

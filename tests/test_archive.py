@@ -73,8 +73,10 @@ def table(heard) -> dict[str, float]:
 
 
 def test_folders_files_and_manifests_are_one_sorted_list(place, tmp_path) -> None:
-    found = gather([place / "clips"])
+    skipped: Counter[str] = Counter()
+    found = gather([place / "clips"], skipped=skipped)
     assert len(found) == 150
+    assert skipped == {".txt": 1}
     assert [one.name for one in found] == sorted(one.name for one in found)
     first = Path(found[0].path)
     (tmp_path / "m.csv").write_text(f"id,path,label\nx1,{first},spoof\n")

@@ -63,10 +63,10 @@ def give(client, path: Path, **more) -> str:
     return answer.json()["id"]
 
 
-def wait(client, id_: str, *, report: bool = False) -> dict:
+def wait(client, id_: str) -> dict:
     for _ in range(600):
         told = client.get(f"/api/cases/{id_}").json()
-        if told["status"] == "failed" or (told["status"] == "done" and (told["report"] or not report)):
+        if told["status"] in ("failed", "done"):
             return told
         time.sleep(0.05)
     raise AssertionError(told)
@@ -76,7 +76,7 @@ def wait(client, id_: str, *, report: bool = False) -> dict:
 
 
 def test_a_case_is_heard_explained_and_deleted(client, place, tmp_path) -> None:
-    told = wait(client, give(client, place / "b.flac"), report=True)
+    told = wait(client, give(client, place / "b.flac"))
     found, where = told["found"], f"/api/cases/{told['id']}"
     detector = Detector.load(place / "d")
     assert told["name"] == "b.flac"
@@ -94,6 +94,9 @@ def test_a_case_is_heard_explained_and_deleted(client, place, tmp_path) -> None:
     report = client.get(f"{where}/report.html")
     assert "b.flac" in report.text
     assert "recording.flac" not in report.text
+    assert f"<dd>{found['conclusion']}</dd>" in report.text
+    client.put(f"{where}/note", json={"note": "called <b>twice</b>"})
+    assert "called &lt;b&gt;twice&lt;/b&gt;" in client.get(f"{where}/report.html").text
     assert "script" not in report.headers["content-security-policy"]
     pdf = client.get(f"{where}/report.pdf")
     assert pdf.content[:5] == b"%PDF-"
@@ -111,7 +114,7 @@ def test_a_broken_file_says_why_and_the_next_is_heard(client, place) -> None:
     assert wait(client, good)["status"] == "done"
     listed = client.get("/api/cases").json()
     assert {one["status"] for one in listed} == {"failed", "done"}
-    assert client.get(f"/api/cases/{bad}/report.html").status_code == 404
+    assert client.get(f"/api/cases/{bad}/report.html").status_code == 409
 
 
 def test_notes_are_kept_and_may_not_be_endless(client, place, tmp_path) -> None:
@@ -145,7 +148,7 @@ def test_what_is_deleted_while_it_is_heard_leaves_nothing(place, tmp_path) -> No
             id_ = give(client, place / "b.flac")
             time.sleep(0.1)
             assert client.delete(f"/api/cases/{id_}").status_code == 204
-        wait(client, give(client, place / "a.wav"), report=True)
+        wait(client, give(client, place / "a.wav"))
     assert len(list((tmp_path / "cases").iterdir())) == 1
 
 
@@ -267,8 +270,37 @@ def test_a_strange_recording_is_inconclusive_where_that_is_rare(place) -> None:
         assert conclude(one).word == expected, (word, rate)
 
 
+def test_half_a_window_is_too_short_to_conclude(place) -> None:
+    told = changed(told_of(place), word="CONSISTENT", calibrated=9.0, card=card(), scores=np.ones(1))
+    assert conclude(changed(told, seconds=0.49)).word == "inconclusive"
+    assert "too short: 0.49 s" in conclude(changed(told, seconds=0.49)).why
+    assert conclude(changed(told, seconds=0.5)).word == "bonafide"
+
+
+def test_a_case_of_another_detector_says_so(place, tmp_path) -> None:
+    with TestClient(create_page(PageSettings(place / "d", tmp_path / "c")), headers=OWN) as client:
+        told = wait(client, give(client, place / "b.flac"))
+        assert told["found"]["settings"]["detector"] == client.get("/api/about").json()["digest"]
+    shutil.copytree(place / "d", tmp_path / "d")
+    put_calibration(tmp_path / "d", Calibration("affine", weights=(40.0,), offset=3.0))
+    other = Detector.load(place / "d")
+    other.back_end.head.bias.data += 1
+    other.save(tmp_path / "e")
+    marks = Landmarks.read(place / "d")
+    from dataclasses import replace
+
+    replace(marks, detector=other.digest).write(tmp_path / "e")
+    with TestClient(create_page(PageSettings(tmp_path / "e", tmp_path / "c")), headers=OWN) as client:
+        refused = client.get(f"/api/cases/{told['id']}/report.pdf")
+        assert refused.status_code == 409
+        assert "another detector" in refused.json()["detail"]
+
+
 def test_a_recording_whose_parts_disagree_is_inconclusive(place) -> None:
     told = changed(told_of(place), word="CONSISTENT", score=1.0, calibrated=None)
+    told = changed(told, starts=0.5 * np.arange(8.0))
+    last = changed(told, scores=np.array([5.0, 5.0, 5.0, -9.0]), starts=np.array([0, 0.5, 1.0, 1.1]))
+    assert conclude(last).word == "bonafide"  # the last window is nearly the one before
     mixed = conclude(changed(told, scores=np.array([5.0, 5.0, 5.0, -9.0])))
     assert mixed.word == "inconclusive"
     assert "25 % of the windows speak for spoof" in mixed.why

@@ -1,6 +1,7 @@
 """Which recordings an archive has: named files, folders with all that is in them, manifests."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +46,18 @@ def spelled(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def gather(inputs: Sequence[str | Path], where: Mapping[str, str] | None = None) -> list[Recording]:
+def gather(
+    inputs: Sequence[str | Path],
+    where: Mapping[str, str] | None = None,
+    skipped: Counter[str] | None = None,
+) -> list[Recording]:
     """All recordings of these files, folders (and theirs) and manifests, in order of their names.
 
     A file is named as it was given, one of a folder by its path from there on, one of a manifest by
     its trial's id. In folders, files are taken by extension (`audio.EXTENSIONS`), and linked folders
     are not entered. ``where`` chooses
-    among manifests' trials by their columns: ``{"split": "dev|test"}``.
+    among manifests' trials by their columns: ``{"split": "dev|test"}``. ``skipped`` counts the files of
+    folders that were not taken, by extension.
 
     >>> [one.name for one in gather(["b.wav", "a.wav"])]
     ['a.wav', 'b.wav']
@@ -61,7 +67,7 @@ def gather(inputs: Sequence[str | Path], where: Mapping[str, str] | None = None)
         ProtocolError: a folder without recordings, a manifest that cannot be used, or no trial is left.
     """
     found = sorted(
-        (one for path in inputs for one in _of(Path(path), where or {})),
+        (one for path in inputs for one in _of(Path(path), where or {}, skipped)),
         key=lambda recording: recording.name,
     )
     if not found:
@@ -89,11 +95,11 @@ def chunks(recordings: Sequence[Recording]) -> list[Sequence[Recording]]:
     return [recordings[begin:end] for begin, end in zip(cuts, ends, strict=True)]
 
 
-def _of(path: Path, where: Mapping[str, str]) -> Iterator[Recording]:
+def _of(path: Path, where: Mapping[str, str], skipped: Counter[str] | None) -> Iterator[Recording]:
     if where and (path.is_dir() or path.suffix.lower() not in _LISTS):
         raise SettingsError(f"--where chooses among the trials of manifests; {path} is none.")
     if path.is_dir():
-        yield from _of_folder(path)
+        yield from _of_folder(path, Counter() if skipped is None else skipped)
     elif path.suffix.lower() in _LISTS:
         manifest = Manifest.read(path).having(where)
         for trial in manifest:
@@ -102,12 +108,14 @@ def _of(path: Path, where: Mapping[str, str]) -> Iterator[Recording]:
         yield Recording.of(str(path), str(path))
 
 
-def _of_folder(folder: Path) -> Iterator[Recording]:
+def _of_folder(folder: Path, skipped: Counter[str]) -> Iterator[Recording]:
     empty = True
     for path in _files(folder):
         if path.lower().endswith(EXTENSIONS):
             empty = False
             yield Recording.of(path, path)
+        else:
+            skipped[spelled(os.path.splitext(path)[1].lower()) or "no extension"] += 1
     if empty:
         known = ", ".join(EXTENSIONS)
         raise ProtocolError(f"{folder}: no recordings are in it; expected files named {known}.")

@@ -2,6 +2,7 @@
 
 import io
 import textwrap
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -27,19 +28,21 @@ _DOTS = 130  # an inch
 _LINES = 54  # on a sheet
 
 
-def write(told: Explanation, path: str | Path) -> None:
+def write(told: Explanation, path: str | Path, case: Sequence[tuple[str, str]] = ()) -> None:
     """Write ``.html``, ``.pdf``, ``.png`` or ``.json``, atomically.
+
+    ``case`` is what is said of the case at the head of a page or PDF: pairs of a name and a text.
 
     Raises:
         SettingsError: another suffix.
     """
     path = Path(path)
     if path.suffix == ".html":
-        write_text(path, render(told))
+        write_text(path, render(told, case))
     elif path.suffix == ".json":
         write_json(path, told.to_dict())
     elif path.suffix == ".pdf":
-        write_atomically(path, lambda temporary: _print(temporary, told))
+        write_atomically(path, lambda temporary: _print(temporary, told, case))
     elif path.suffix == ".png":
         image = _stacked([_title(told), *draw(told).values()])
         write_atomically(path, lambda temporary: _save(temporary, image))
@@ -47,7 +50,7 @@ def write(told: Explanation, path: str | Path) -> None:
         raise SettingsError(f"{path}: expected a name ending in {', '.join(SUFFIXES)}.")
 
 
-def render(told: Explanation) -> str:
+def render(told: Explanation, case: Sequence[tuple[str, str]] = ()) -> str:
     """The page. Words that come from files are escaped, whatever they hold."""
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -57,6 +60,7 @@ def render(told: Explanation) -> str:
     )
     return template.render(
         told=told,
+        case=case,
         place=told.place,
         words=words,
         style=Markup(style()),
@@ -96,20 +100,22 @@ def _method(told: Explanation) -> str:
     return f"{found.method['name']} ({', '.join(f'{k} {v}' for k, v in settings.items())})"
 
 
-def _print(path: Path, told: Explanation) -> None:
+def _print(path: Path, told: Explanation, case: Sequence[tuple[str, str]]) -> None:
     """Sheets of A4: what is said, then the pictures."""
     from matplotlib.backends.backend_pdf import PdfPages
 
     about = {"Creator": f"earwitness {earwitness.__version__}", "CreationDate": None}
     with PdfPages(path, metadata=about) as sheets:
-        for figure in (*_sheets(told), *draw(told).values()):
+        for figure in (*_sheets(told, case), *draw(told).values()):
             sheets.savefig(figure, bbox_inches=None)
 
 
-def _sheets(told: Explanation) -> list[Figure]:
+def _sheets(told: Explanation, case: Sequence[tuple[str, str]]) -> list[Figure]:
     """The words: a heading or a paragraph after another."""
     said = [
-        ("h", f"{told.name}: {told.word}"),
+        ("h", told.name if case else f"{told.name}: {told.word}"),
+        *(("p", f"{name}: {text}") for name, text in case),
+        *([("h", f"The network's view: {told.word}")] if case else []),
         ("p", f"{words.headline(told)} {words.meaning(told)} {words.worth(told.landmarks, told.word)}"),
         *(
             [("p", "Synthetic stand-in: says nothing about real speech.")]

@@ -29,8 +29,9 @@ def headline(told: Explanation) -> str:
     """The verdict in one sentence."""
     sure = min(max(told.probability, 1 - told.probability), 0.9999)  # no network is quite sure
     return (
-        f"The network says {told.named} (score {told.score:+.2f}, its own confidence "
-        f"{_percent(sure)}); the nearer class mean is that of {told.place.nearest} clips."
+        f"The network itself, before any threshold, says {told.named} (score {told.score:+.2f}, its "
+        f"own confidence {_percent(sure)}); the nearer class mean is that of {told.place.nearest} "
+        "clips."
     )
 
 
@@ -120,8 +121,8 @@ def sentences(told: Explanation) -> list[str]:
         share = float((told.scores > 0).mean())
         said.append(
             f"Of {len(told.scores):,} windows of {told.windows.seconds:g} s, {_percent(share)} score "
-            f"as bonafide; the lowest is {told.scores.min():+.2f} at "
-            f"{clock(float(told.starts[told.scores.argmin()]))}."
+            f"above 0, where the network itself says bonafide; the lowest is {told.scores.min():+.2f} "
+            f"at {clock(float(told.starts[told.scores.argmin()]))}."
         )
     return said
 

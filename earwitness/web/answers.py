@@ -30,7 +30,7 @@ class Result(BaseModel):
         default=None, description="log-likelihood ratio, where the detector is calibrated"
     )
     verdict: str | None = Field(
-        default=None, description="by the threshold in the card: bonafide or spoof"
+        default=None, description="by the sign of llr, else by the threshold in the card"
     )
     seconds: float | None = None
     windows: list[WindowScore] | None = None
@@ -80,8 +80,10 @@ class Answers:
         """Of one recording; ``windows`` adds each window's score."""
         if heard.failed is not None:
             return Result(name=name, error=heard.failed)
-        policy, verdict = self.known.windows, None
-        if self.threshold is not None:
+        policy, verdict, llr = self.known.windows, None, self._ratio(heard.mean)
+        if llr is not None:
+            verdict = "bonafide" if llr >= 0 else "spoof"
+        elif self.threshold is not None:
             verdict = "bonafide" if heard.mean >= self.threshold else "spoof"
         starts = [n / SAMPLE_RATE for n in window_starts(heard.samples, policy)]
         seconds = heard.samples / SAMPLE_RATE
@@ -90,7 +92,7 @@ class Answers:
             for start, own in zip(starts, heard.scores, strict=True)
         ]
         return Result(
-            name=name, score=heard.mean, worst=min(heard.scores), llr=self._ratio(heard.mean),
+            name=name, score=heard.mean, worst=min(heard.scores), llr=llr,
             verdict=verdict, seconds=seconds, windows=parts if windows else None,
         )  # fmt: skip
 

@@ -30,27 +30,34 @@ def conclude(told: Explanation, odds: float = _ODDS) -> Conclusion:
     """Inconclusive where the evidence is weaker than ``odds`` to one, or the recording is strange.
 
     Where the detector is not calibrated there is no strength of evidence to tell: the threshold in its
-    card decides, and the confidence says so. Inconclusive is also a recording of which a quarter of the
+    card decides, and the confidence says so. Inconclusive is also a recording of less than half a
+    window; one of which a quarter of the
     windows lie on the other side, as where a part was replaced; and one unlike all that was learned, or
     of which the score and the embedding don't say the same, where that is rare on recordings that were
     not learned from.
     """
     word, strange = _side(told), _strange(told)
     confidence = _confidence(told)
+    if told.seconds < told.windows.seconds / 2:
+        why = (
+            f"The recording is too short: {told.seconds:.2f} s, repeated to the "
+            f"{told.windows.seconds:g} s that the detector hears at a time."
+        )
+        return Conclusion("inconclusive", why, confidence)
     if strange:
         return Conclusion("inconclusive", strange, confidence)
+    if told.calibrated is not None and abs(told.calibrated) < log(odds):
+        why = (
+            f"The evidence for {word} is weak: below {odds:g} to one, which is where this page "
+            "draws the line."
+        )
+        return Conclusion("inconclusive", why, confidence)
     other = _other_side(told, word)
     if other >= _MIXED:
         side = "spoof" if word == "bonafide" else "bonafide"
         why = (
             f"Its parts don't say the same: {100 * other:.0f} % of the windows speak for {side}, where "
             "the whole leans the other way. Listen to them one by one."
-        )
-        return Conclusion("inconclusive", why, confidence)
-    if told.calibrated is not None and abs(told.calibrated) < log(odds):
-        why = (
-            f"The evidence for {word} is weak: below {odds:g} to one, which is where this page "
-            "draws the line."
         )
         return Conclusion("inconclusive", why, confidence)
     if told.calibrated is not None:
@@ -88,8 +95,14 @@ def line(told: Explanation) -> str:
 
 
 def _other_side(told: Explanation, word: str) -> float:
-    """The share of the windows that speak against the whole; 0 of a single one."""
-    genuine = float((evidence(told) >= 0).mean())
+    """The share of the windows that speak against the whole; 0 of a single one.
+
+    The last window, which ends with the recording, counts where half of it is its own.
+    """
+    said = evidence(told)
+    if len(said) > 1 and told.starts[-1] - told.starts[-2] < told.windows.seconds / 2:
+        said = said[:-1]
+    genuine = float((said >= 0).mean())
     return 1 - genuine if word == "bonafide" else genuine
 
 

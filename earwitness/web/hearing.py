@@ -1,12 +1,15 @@
 """Cases are heard one after another, in a thread beside the page."""
 
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from earwitness.detector import Detector
-from earwitness.errors import EarwitnessError, SettingsError
+from earwitness.errors import EarwitnessError, ProtocolError, SettingsError
 from earwitness.explainers import EXPLAINERS
 from earwitness.explanation import Explanation, explain, words
 from earwitness.explanation.page import draw, write
@@ -19,6 +22,8 @@ from earwitness.web.conclusion import conclude, evidence, line
 from earwitness.web.spectrogram import picture_and_sound
 
 __all__ = ["Hearing"]
+
+_REMEMBERED = 16
 
 
 class Hearing:
@@ -41,6 +46,7 @@ class Hearing:
         self._odds = odds
         self._explainer = EXPLAINERS.build(method) if method else None
         self._turns = ThreadPoolExecutor(1, "hearing")
+        self._told: dict[str, Explanation] = {}  # of the latest cases, for their reports
         self._ending = threading.Event()
 
     def about(self) -> dict[str, Any]:
@@ -77,18 +83,44 @@ class Hearing:
             case.tidy()
 
     def _testify(self, case: Case) -> None:
-        told = explain(self.detector, self.landmarks, case.recording, explainer=self._explainer)
+        told = self._explain(case)
         picture_and_sound(case.recording, told.seconds, case.picture, case.sound)
-        found = self._found(case, told)
-        case.update(status="done", report=False, found=found)
-        named = _named(told, case.read()["name"])
         pictures = draw(told)
         for name in ("plane", "patches"):
             if name in pictures:
                 to_png(pictures[name], case.folder / f"{name}.png", dots_per_inch=120)
-        for suffix in (".html", ".pdf"):
-            write(named, case.folder / f"report{suffix}")
-        case.update(report=True)
+        case.update(status="done", found=self._found(case, told))
+
+    def _explain(self, case: Case) -> Explanation:
+        told = explain(self.detector, self.landmarks, case.recording, explainer=self._explainer)
+        self._told[case.id] = told
+        while len(self._told) > _REMEMBERED:
+            del self._told[next(iter(self._told))]
+        return told
+
+    def report(self, case: Case, suffix: str) -> bytes:
+        """The report as it is now, ``.html`` or ``.pdf``: the verdict and the note first.
+
+        Raises:
+            ProtocolError: the case was heard by another detector than this, or not to the end.
+        """
+        return self._turns.submit(self._report, case, suffix).result()
+
+    def _report(self, case: Case, suffix: str) -> bytes:
+        known = case.read()
+        found = known.get("found")
+        if found is None:
+            raise ProtocolError("the recording has not been heard yet.")
+        if found["settings"]["detector"] != self.detector.digest:
+            raise ProtocolError(
+                "this case was heard by another detector; start the page with that one for its report, "
+                "or give the recording again."
+            )
+        told = replace(self._told.get(case.id) or self._explain(case), name=known["name"])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"report{suffix}"
+            write(told, path, _said_of(known))
+            return path.read_bytes()
 
     def _found(self, case: Case, told: Explanation) -> dict[str, Any]:
         conclusion = conclude(told, self._odds)
@@ -116,8 +148,18 @@ class Hearing:
         return self.detector.score(case.recording, reference=reference).mean
 
 
-def _named(told: Explanation, name: str) -> Explanation:
-    """With the name that the recording came with, in place of the one that it is kept under."""
-    from dataclasses import replace
-
-    return replace(told, name=name)
+def _said_of(known: dict[str, Any]) -> list[tuple[str, str]]:
+    """The head of a report."""
+    found = known["found"]
+    came = datetime.fromtimestamp(known["came"]).astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    said = [
+        ("Verdict", found["conclusion"]),
+        ("Why", found["why"]),
+        ("Confidence", found["confidence"]),
+        ("Given", came),
+    ]
+    if known.get("reference"):
+        heard = found["with_reference"]
+        beside = "not heard by this detector" if heard is None else f"with it the score is {heard:+.2f}"
+        said.append(("Reference", f"{known['reference']} ({beside})"))
+    return [*said, *([("Note", known["note"])] if known["note"] else [])]

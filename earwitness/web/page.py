@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 from fastapi import FastAPI, File, HTTPException, Request, Response, UploadFile
 from fastapi.responses import FileResponse
@@ -16,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 import earwitness
-from earwitness.errors import ProtocolError
+from earwitness.errors import EarwitnessError, ProtocolError
 from earwitness.web.cases import Case, Cases
 from earwitness.web.hearing import Hearing
 from earwitness.web.limits import Limits
@@ -83,7 +84,7 @@ def create_page(settings: PageSettings) -> FastAPI:
     app = FastAPI(title="earwitness", lifespan=life, docs_url=None, redoc_url=None, openapi_url=None)
     _add_static(app)
     _add_cases(app, cases, hearing)
-    _add_files(app, cases)
+    _add_files(app, cases, hearing)
     _guard(app, settings)
     return app
 
@@ -160,7 +161,7 @@ def _add_cases(app: FastAPI, cases: Cases, hearing: Hearing) -> None:
             cases.delete(case)
 
 
-def _add_files(app: FastAPI, cases: Cases) -> None:
+def _add_files(app: FastAPI, cases: Cases, hearing: Hearing) -> None:
     @app.get("/api/cases/{id_}/sound")
     def sound(id_: str) -> FileResponse:
         return _file(_get(cases, id_).sound, "audio/flac")
@@ -174,22 +175,30 @@ def _add_files(app: FastAPI, cases: Cases) -> None:
         return _file(_get(cases, id_).folder / f"{picture}.png", "image/png")
 
     @app.get("/api/cases/{id_}/report.html")
-    def report(id_: str) -> FileResponse:
-        return _file(_get(cases, id_).folder / "report.html", "text/html; charset=utf-8", _REPORT)
+    def report(id_: str) -> Response:
+        body = _report(hearing, _get(cases, id_), ".html")
+        return Response(body, media_type="text/html; charset=utf-8", headers=_REPORT)
 
     @app.get("/api/cases/{id_}/report.pdf")
-    def sheets(id_: str) -> FileResponse:
+    def sheets(id_: str) -> Response:
         case = _get(cases, id_)
-        name = f"{Path(case.read()['name']).stem}-report.pdf"
-        return _file(case.folder / "report.pdf", "application/pdf", name=name)
+        name = quote(f"{Path(case.read()['name']).stem}-report.pdf")
+        headers = {"content-disposition": f"attachment; filename*=utf-8''{name}"}
+        body = _report(hearing, case, ".pdf")
+        return Response(body, media_type="application/pdf", headers=headers)
 
 
-def _file(
-    path: Path, kind: str, headers: dict[str, str] | None = None, name: str | None = None
-) -> FileResponse:
+def _report(hearing: Hearing, case: Case, suffix: str) -> bytes:
+    try:
+        return hearing.report(case, suffix)
+    except EarwitnessError as error:
+        raise HTTPException(409, str(error)) from None
+
+
+def _file(path: Path, kind: str) -> FileResponse:
     if not path.is_file():
         raise HTTPException(404, "not there yet, or deleted")
-    return FileResponse(path, media_type=kind, headers=headers, filename=name)
+    return FileResponse(path, media_type=kind)
 
 
 def _get(cases: Cases, id_: str) -> Case:
@@ -208,6 +217,6 @@ def _read_all(cases: Cases) -> Iterator[dict[str, Any]]:
 
 def _in_brief(told: dict[str, Any]) -> dict[str, Any]:
     found = told.get("found") or {}
-    kept = ("id", "name", "came", "status", "error", "note", "report")
+    kept = ("id", "name", "came", "status", "error", "note")
     more = {name: found.get(name) for name in ("conclusion", "seconds", "score")}
     return {name: told.get(name) for name in kept} | more

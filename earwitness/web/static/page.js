@@ -6,7 +6,7 @@
 const OWN = { "X-Earwitness": "1" };
 const MARKS = { bonafide: "▲", spoof: "▼", inconclusive: "◆" };
 const MOST_SEGMENTS = 240;
-const state = { cases: [], chosen: null, beside: null, about: {}, timer: null };
+const state = { cases: [], chosen: null, beside: null, about: {}, timer: null, listed: "", saving: new Set() };
 const $ = (id) => document.getElementById(id);
 
 async function ask(path, options = {}) {
@@ -30,6 +30,7 @@ function say(text) { $("said").textContent = text; }
 function clock(seconds) {
   const whole = Math.round(seconds), hours = Math.floor(whole / 3600);
   const rest = `${Math.floor(whole / 60) % 60}:${String(whole % 60).padStart(2, "0")}`;
+  if (seconds < 10) return `${seconds.toFixed(1)} s`;
   return hours ? `${hours}:${rest.padStart(5, "0")}` : rest;
 }
 
@@ -40,6 +41,7 @@ function send(file, name) {
   const form = new FormData(), reference = $("reference").files[0];
   form.append("recording", file, name || file.name);
   if (reference) form.append("reference", reference, reference.name);
+  $("reference").value = "";  // the next recording may be of another speaker
   const request = new XMLHttpRequest(), bar = $("sent");
   request.open("POST", "/api/cases");
   request.setRequestHeader("X-Earwitness", "1");
@@ -52,8 +54,8 @@ function send(file, name) {
     }
     const made = JSON.parse(request.responseText);
     say(`${made.name} is being heard.`);
-    await refresh();
-    choose(made.id);
+    await choose(made.id);
+    report(made.id);
   };
   request.onerror = () => { bar.hidden = true; say("The program doesn't answer; is it still running?"); };
   request.send(form);
@@ -61,7 +63,8 @@ function send(file, name) {
 
 function prepareForm() {
   const input = $("recording"), drop = $("drop");
-  input.addEventListener("change", () => { send(input.files[0]); input.value = ""; });
+  input.addEventListener("change", () => { for (const file of input.files) send(file); input.value = ""; });
+  for (const kind of ["dragover", "drop"]) window.addEventListener(kind, (event) => event.preventDefault());
   for (const kind of ["dragover", "dragleave", "drop"]) {
     drop.addEventListener(kind, (event) => {
       event.preventDefault();
@@ -125,23 +128,26 @@ async function asWav(blob) {
 
 async function refresh() {
   state.cases = await ask("/api/cases");
-  const list = $("cases");
-  list.replaceChildren(...state.cases.map(listed));
+  const list = $("cases"), now = JSON.stringify([state.cases, state.chosen, state.beside]);
+  if (now !== state.listed) {  // as it is, it keeps the focus, and a click that has begun
+    const held = document.activeElement && document.activeElement.dataset.case;
+    list.replaceChildren(...state.cases.map(listed));
+    if (held) [...list.querySelectorAll("button")].find((button) => button.dataset.case === held)?.focus();
+    state.listed = now;
+  }
   $("none").hidden = state.cases.length > 0;
   $("delete-all").hidden = state.cases.length === 0;
   clearTimeout(state.timer);
-  const busy = state.cases.some((one) => one.status === "waiting" || one.status === "hearing" || one.report === false);
+  const busy = state.cases.some((one) => one.status === "waiting" || one.status === "hearing");
   if (busy) state.timer = setTimeout(follow, 600);
 }
 
 async function follow() {
   try {
-    const before = JSON.stringify(state.cases.map((one) => [one.id, one.status, one.report]));
+    const before = JSON.stringify(state.cases.map((one) => [one.id, one.status]));
     await refresh();
-    if (JSON.stringify(state.cases.map((one) => [one.id, one.status, one.report])) === before) return;
-    const heard = state.cases.find((one) => one.id === state.chosen);
-    if (heard && heard.status === "done") say(`${heard.name}: ${heard.conclusion}.`);
-    if (heard && heard.status === "failed") say(`${heard.name} can't be used.`);
+    if (JSON.stringify(state.cases.map((one) => [one.id, one.status])) === before) return;
+    report(state.chosen);
     await show();
   } catch {
     say("The program doesn't answer; is it still running?");
@@ -149,18 +155,29 @@ async function follow() {
   }
 }
 
+function report(id) {
+  const heard = state.cases.find((one) => one.id === id);
+  if (heard && heard.status === "done") say(`${heard.name}: ${heard.conclusion}.`);
+  if (heard && heard.status === "failed") say(`${heard.name} can't be used.`);
+}
+
 function listed(one) {
   const item = document.createElement("li"), button = document.createElement("button");
   const small = document.createElement("small");
   button.type = "button";
+  button.dataset.case = one.id;
   button.textContent = one.name;
   button.setAttribute("aria-current", String(one.id === state.chosen || one.id === state.beside));
   const about = one.status === "done" ? `${MARKS[one.conclusion]} ${one.conclusion}, ${clock(one.seconds)}` : status(one);
-  small.textContent = one.note ? `${about} · ${one.note.slice(0, 60)}` : about;
+  small.textContent = [about, when(one), one.note.slice(0, 60)].filter(Boolean).join(" · ");
   button.append(small);
   button.addEventListener("click", () => choose(one.id));
   item.append(button);
   return item;
+}
+
+function when(one) {
+  return new Date(1000 * one.came).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" });
 }
 
 function status(one) {
@@ -168,10 +185,10 @@ function status(one) {
 }
 
 async function choose(id) {
+  await Promise.allSettled(state.saving);
   state.chosen = id;
   state.beside = null;
-  await refresh();
-  await show();
+  await tried(async () => { await refresh(); await show(); });
   if (matchMedia("(max-width: 52rem)").matches) $("case").scrollIntoView();
 }
 
@@ -186,8 +203,11 @@ async function show() {
   const typing = place.contains(document.activeElement) && document.activeElement.tagName === "TEXTAREA";
   if (typing && found.length) { found.forEach((one) => fill(place.querySelector(`[data-id="${one.id}"]`), one, true)); return; }
   silence();
+  const held = place.contains(document.activeElement) && document.activeElement;
+  const id = held && held.closest("article")?.dataset.id, what = held && held.tagName === "SELECT" ? "select" : ".name";
   place.classList.toggle("two", found.length === 2);
   place.replaceChildren(...found.map(drawn));
+  if (held) (place.querySelector(`[data-id="${id}"] ${what}`) || place).focus();
   if (!found.length) place.innerHTML = '<p class="quiet">Choose a recording, or one of the cases.</p>';
 }
 
@@ -198,11 +218,20 @@ function drawn(one) {
   const note = article.querySelector("textarea"), saved = article.querySelector(".saved");
   note.value = one.note;
   let timer = null;
+  const keep = () => {
+    if (timer === null) return;
+    clearTimeout(timer);
+    timer = null;
+    const saving = keepNote(one.id, note, saved).finally(() => state.saving.delete(saving));
+    state.saving.add(saving);
+  };
   note.addEventListener("input", () => {
     saved.textContent = "";
     clearTimeout(timer);
-    timer = setTimeout(() => keepNote(one.id, note, saved), 500);
+    timer = setTimeout(keep, 500);
   });
+  note.addEventListener("blur", keep);
+  window.addEventListener("pagehide", keep);
   article.querySelector(".delete").addEventListener("click", () => remove(one));
   compared(article.querySelector("select"), one);
   fill(article, one, false);
@@ -212,7 +241,7 @@ function drawn(one) {
 async function keepNote(id, note, saved) {
   try {
     const body = JSON.stringify({ note: note.value });
-    await ask(`/api/cases/${id}/note`, { method: "PUT", body, headers: { "Content-Type": "application/json" } });
+    await ask(`/api/cases/${id}/note`, { method: "PUT", body, keepalive: body.length < 60000, headers: { "Content-Type": "application/json" } });
     saved.textContent = "saved";
     const known = state.cases.find((one) => one.id === id);
     if (known) known.note = note.value;
@@ -247,18 +276,17 @@ function fill(article, one, again) {
       ? `Reference: ${one.reference}. This detector hears no reference; the score is without it.`
       : `With the reference ${one.reference} the score is ${signed(told.with_reference)}, without it ${signed(told.score)}.`;
   }
-  const ready = one.report !== false;
-  article.querySelector(".writing").hidden = ready;
-  for (const kind of ["html", "pdf"]) {
-    const link = article.querySelector(`.${kind}`);
-    link.setAttribute("aria-disabled", String(!ready));
-    if (ready) link.href = `/api/cases/${one.id}/report.${kind}`;
-  }
-  for (const name of ready ? ["plane", "patches"] : []) {
+  for (const kind of ["html", "pdf"]) article.querySelector(`.${kind}`).href = `/api/cases/${one.id}/report.${kind}`;
+  for (const name of told.telling_window.method ? ["plane", "patches"] : ["plane"]) {
     const image = article.querySelector(`.${name}`);
     if (!image.src) image.src = `/api/cases/${one.id}/${name}.png`;
     image.parentElement.hidden = false;
   }
+  const heard = article.querySelector(".heard"), own = told.settings.detector === state.about.digest;
+  heard.textContent = `Given ${when(one)}, heard by detector ${told.settings.detector.slice(0, 12)}`
+    + (own ? "." : ", which is another than the one that this page was started with: its verdicts can't be held against that one's.");
+  heard.classList.toggle("old", !own);
+  for (const kind of ["html", "pdf"]) article.querySelector(`.${kind}`).hidden = !own;
   if (!again || found.hidden) timeline(article, one);
   found.hidden = false;
 }
@@ -278,6 +306,7 @@ function timeline(article, one) {
   let until = Infinity;
   buttons.forEach((button, n) => {
     button.addEventListener("click", () => {
+      buttons.forEach((other) => { other.tabIndex = other === button ? 0 : -1; });
       sound.currentTime = parts[n].start;
       until = parts[n].end;
       play(sound);
@@ -293,7 +322,9 @@ function timeline(article, one) {
       next.focus();
     });
   });
-  article.querySelector(".segments").replaceChildren(...buttons);
+  const segments = article.querySelector(".segments");
+  segments.replaceChildren(...buttons);
+  segments.classList.toggle("many", parts.length > 60);
   picture.addEventListener("click", (event) => {
     const box = picture.getBoundingClientRect();
     until = Infinity;
@@ -334,9 +365,12 @@ function grouped(told) {
   for (let n = 0; n < windows.length; n += size) {
     const some = windows.slice(n, n + size), after = windows[n + size];
     const mean = (values) => values.reduce((sum, one) => sum + one, 0) / values.length;
-    const score = mean(some.map((one) => one.score)), evidence = mean(told.evidence.slice(n, n + size));
+    // Of several windows in one bar the one that speaks for spoof is shown, so that none is averaged away.
+    const said = told.evidence.slice(n, n + size), least = said.indexOf(Math.min(...said));
+    const shown = said[least] < 0 ? { score: some[least].score, evidence: said[least] }
+      : { score: mean(some.map((one) => one.score)), evidence: mean(said) };
     const end = Math.min(seconds, some[some.length - 1].start + length);
-    parts.push({ start: some[0].start, end, shown: after ? after.start : seconds, score, evidence, count: some.length });
+    parts.push({ start: some[0].start, end, shown: after ? after.start : seconds, ...shown, count: some.length });
   }
   return parts;
 }
@@ -344,7 +378,7 @@ function grouped(told) {
 function segment(part, n, most, seconds) {
   const button = document.createElement("button"), bar = document.createElement("i");
   const side = part.evidence >= 0 ? "bonafide" : "spoof";
-  const of = part.count > 1 ? `, mean of ${part.count} windows` : "";
+  const of = part.count > 1 ? `, ${side === "spoof" ? "the lowest" : "the mean"} of ${part.count} windows` : "";
   button.type = "button";
   button.className = side;
   button.tabIndex = n ? -1 : 0;
@@ -360,14 +394,13 @@ function segment(part, n, most, seconds) {
 function compared(select, one) {
   const others = state.cases.filter((other) => other.id !== one.id && other.status === "done");
   const option = (value, text) => Object.assign(document.createElement("option"), { value, textContent: text });
-  select.replaceChildren(option("", "nothing"), ...others.map((other) => option(other.id, other.name)));
+  select.replaceChildren(option("", "nothing"), ...others.map((other) => option(other.id, `${other.name} (${when(other)})`)));
   const other = one.id === state.chosen ? state.beside : state.chosen;
   select.value = state.beside && other ? other : "";
   select.addEventListener("change", async () => {
     state.chosen = one.id;
     state.beside = select.value || null;
-    await refresh();
-    await show();
+    await tried(async () => { await refresh(); await show(); });
   });
 }
 
@@ -376,10 +409,19 @@ async function remove(one) {
   leave();
   if (state.chosen === one.id) state.chosen = state.beside;
   state.beside = null;
-  await ask(`/api/cases/${one.id}`, { method: "DELETE" });
+  await tried(() => ask(`/api/cases/${one.id}`, { method: "DELETE" }));
   say(`${one.name} is deleted.`);
-  await refresh();
-  await show();
+  await tried(async () => { await refresh(); await show(); });
+  $("case").focus();
+}
+
+// What the program can't do any more is said, and the page shows what is there now.
+async function tried(act) {
+  try {
+    await act();
+  } catch (error) {
+    say(error instanceof TypeError ? "The program doesn't answer; is it still running?" : error.message);
+  }
 }
 
 async function start() {
@@ -388,10 +430,12 @@ async function start() {
     if (!confirm("Delete all cases from this computer?")) return;
     leave();
     state.chosen = state.beside = null;
-    await ask("/api/cases", { method: "DELETE" });
-    say("All cases are deleted.");
-    await refresh();
-    await show();
+    await tried(async () => {
+      await ask("/api/cases", { method: "DELETE" });
+      say("All cases are deleted.");
+      await refresh();
+      await show();
+    });
   });
   state.about = await ask("/api/about");
   $("worth").textContent = state.about.worth;
