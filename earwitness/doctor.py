@@ -56,6 +56,12 @@ def examine() -> list[Finding]:
                  lost="detectors cannot be trained or run; metrics and reports work"),
         _library("safetensors", "pip install 'earwitness[torch]'", optional=True,
                  lost="detectors cannot be loaded"),
+        _library("captum", "pip install 'earwitness[explain]'", optional=True,
+                 lost="explanations don't say what a score rests on; the page cannot start"),
+        _library("onnxruntime", "pip install 'earwitness[onnx]'", optional=True,
+                 lost="exported detectors cannot be run"),
+        _library("fastapi", "pip install 'earwitness[serve]'", optional=True,
+                 lost="`earwitness serve` and `earwitness app` cannot start"),
         *_accelerator(),
     ]  # fmt: skip
 
