@@ -129,6 +129,8 @@ def read(path: str | Path, *, check: bool = True) -> Clip:
     if not len(frames):
         raise AudioError(path, "empty: it holds 0 samples")
     mono = frames.mean(axis=1, dtype=np.float32)
+    if check and np.ptp(mono) == 0 and np.ptp(frames) > 0:
+        raise AudioError(path, "its channels cancel out when they are averaged; give one of them alone")
     if check:
         _require_signal(path, mono, rate)
     if rate != SAMPLE_RATE:
