@@ -296,6 +296,7 @@ def test_int8_is_smaller_scores_alike_and_its_eer_is_checked(judged, tmp_path):
     assert card["precision"] == "int8 (static)"
     assert card["int8"] == done.change.told()
     assert done.change.low <= done.change.eer_int8 <= done.change.high
+    assert 0 <= done.change.changed_sides < 0.3
     assert done.change.clips == 60  # every fourth of each class gave the ranges
     before, after = (OnnxDetector.load(tmp_path / name, threads=1) for name in ("float", "int8"))
     assert before.digest != after.digest == card["calibration"]["of_weights"]

@@ -35,13 +35,15 @@ _RENAMED = "_MatMul"
 
 @dataclass(frozen=True)
 class Change:
-    """What 8 bits did to the scores of ``clips``: EER before, with its 95 % interval, and after."""
+    """What 8 bits did to the scores of ``clips``: EER before, with its 95 % interval, and after; and
+    the share of clips that lie on the other side of the card's threshold (or of 0) now."""
 
     eer_float: float
     eer_int8: float
     low: float
     high: float
     largest_difference: float
+    changed_sides: float
     clips: int
     on: str
 
@@ -52,7 +54,8 @@ class Change:
     def __str__(self) -> str:
         return (
             f"EER {100 * self.eer_int8:.2f} % in int8, {100 * self.eer_float:.2f} % in float32 "
-            f"({100 * self.low:.2f} to {100 * self.high:.2f} %), on {self.clips} clips of {self.on}"
+            f"({100 * self.low:.2f} to {100 * self.high:.2f} %), {100 * self.changed_sides:.1f} % on "
+            f"the other side of the threshold, on {self.clips} clips of {self.on}"
         )
 
 
@@ -115,6 +118,7 @@ def change_of_eer(before: OnnxDetector, after: OnnxDetector, clips: Manifest) ->
     """
     ids, labels = [trial.id for trial in clips], [trial.label for trial in clips]
     told = [np.array([one.score(clips.path(trial)).mean for trial in clips]) for one in (before, after)]
+    threshold = (before.card.get("dev") or {}).get("threshold", 0.0)
     judged = evaluate(Scores(ids, told[0], labels), unit="trial")
     low, high = judged.intervals["eer"]
     change = Change(
@@ -123,6 +127,7 @@ def change_of_eer(before: OnnxDetector, after: OnnxDetector, clips: Manifest) ->
         low,
         high,
         float(np.abs(told[0] - told[1]).max()),
+        float(((told[0] >= threshold) != (told[1] >= threshold)).mean()),
         len(clips),
         clips.name,
     )
