@@ -15,13 +15,9 @@ import pytest
 pytest.importorskip("playwright.sync_api", reason="needs earwitness[browser]")
 pytest.importorskip("fastapi")
 from playwright import sync_api
+from testimony import save_detector
 
 from earwitness import audio
-from earwitness.corpora import synthetic
-from earwitness.detector import Detector
-from earwitness.landmarks import Landmarks
-from earwitness.scoring import hear_manifest
-from earwitness.windows import Windows
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -36,12 +32,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
-    clips = synthetic.make(folder / "c", domains=("upsampler",), clips=(12, 6, 3), seconds=(0.8, 1.2))
-    detector = Detector.build("lfcc", {"name": "resnet", "width": 4}, seed=0, windows=Windows(1.0, 0.5))
-    detector.card = {"dev": {"threshold": 0.0, "eer": 0.2, "bonafide": 6, "spoof": 6}, "stand_in": True}
-    detector.save(folder / "d")
-    parts = [hear_manifest(detector, clips.split()[one]) for one in ("train", "dev")]
-    Landmarks.fit(*parts, detector=detector.digest).write(folder / "d")
+    save_detector(folder)
     real = sorted(SPEECH.glob("*/*.flac"))[:2] if SPEECH.is_dir() else []
     rng = np.random.default_rng(0)
     for n, name in enumerate(("first.flac", "second.flac")):

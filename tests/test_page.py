@@ -13,21 +13,19 @@ pytest.importorskip("captum")
 import soundfile
 from PIL import Image
 from starlette.testclient import TestClient
+from testimony import save_detector
 
 from earwitness import audio
 from earwitness.calibration import Calibration
-from earwitness.corpora import synthetic
 from earwitness.detector import Detector
 from earwitness.errors import CheckpointError, SettingsError
 from earwitness.explanation import Explanation, explain
 from earwitness.landmarks import Landmarks
-from earwitness.scoring import hear_manifest
 from earwitness.verdict import put_calibration
 from earwitness.web.cases import Cases
 from earwitness.web.conclusion import conclude, evidence, line
 from earwitness.web.page import PageSettings, create_page
 from earwitness.web.spectrogram import COLUMNS, picture_and_sound
-from earwitness.windows import Windows
 
 OWN = {"X-Earwitness": "1"}
 
@@ -36,12 +34,7 @@ OWN = {"X-Earwitness": "1"}
 def place(tmp_path_factory) -> Path:
     """A detector with landmarks, and recordings."""
     folder = tmp_path_factory.mktemp("page")
-    clips = synthetic.make(folder / "c", domains=("upsampler",), clips=(12, 6, 3), seconds=(0.8, 1.2))
-    detector = Detector.build("lfcc", {"name": "resnet", "width": 4}, seed=0, windows=Windows(1.0, 0.5))
-    detector.card = {"dev": {"threshold": 0.0, "eer": 0.2, "bonafide": 6, "spoof": 6}, "stand_in": True}
-    detector.save(folder / "d")
-    parts = [hear_manifest(detector, clips.split()[one]) for one in ("train", "dev")]
-    Landmarks.fit(*parts, detector=detector.digest).write(folder / "d")
+    save_detector(folder)
     rng = np.random.default_rng(0)
     for name, seconds in (("a.wav", 0.7), ("b.flac", 2.3)):
         audio.write(folder / name, 0.1 * rng.normal(size=int(16_000 * seconds)).clip(-5, 5))
